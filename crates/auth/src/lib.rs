@@ -1,0 +1,26 @@
+//! The platform's cryptography and the rules around it: passwords, sessions, tokens, secrets at rest. Pure: what comes
+//! in is text and keys, what goes out is text and verdicts.
+//!
+//! - [`MasterKey`] is the one secret an operator keeps; every other key is derived from it.
+//! - [`Sealer`] encrypts what the registry stores, bound to its tenant and its column.
+//! - [`Password`] is one that may be chosen; [`Passwords`] hashes and verifies, a few at a time.
+//! - [`SessionSecret`] is what a session cookie carries; only its digest is stored.
+//! - [`TenantTokens`] issues and verifies what is good at one tenant's door and at no other.
+//!
+//! It deliberately knows no SQL, no HTTP, no files and no environment, and of time only what its callers tell it.
+//! Next: `registry` for where sealed secrets and digests are kept, `edge` for the doors where tokens are shown.
+
+mod keyed;
+mod master_key;
+mod password;
+mod passwords;
+mod sealer;
+mod session;
+mod tokens;
+
+pub use master_key::{MasterKey, MasterKeyError};
+pub use password::Password;
+pub use passwords::{AuthError, Passwords, Verdict};
+pub use sealer::{OpenError, Sealer};
+pub use session::{NotASessionSecret, SessionSecret};
+pub use tokens::{AccessClaims, HandoffClaims, TenantTokens, TokenError, TokenFault};

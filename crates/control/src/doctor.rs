@@ -1,0 +1,250 @@
+//! Every check one needs when something is wrong, each with what to do about it.
+
+use crate::{Control, chain};
+use portero_pg::{Session, connect};
+use portero_registry::{JobStatus, MIGRATIONS, ServerRow};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// As it should be.
+    Ok,
+    /// Works, but not as it should.
+    Warn,
+    /// Doesn't work.
+    Fail,
+}
+
+/// A check and its outcome.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it came out.
+    pub health: Health,
+    /// What was found.
+    pub found: String,
+    /// What to do about it; empty where nothing needs doing.
+    pub advice: String,
+}
+
+impl Check {
+    fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { name: name.into(), health: Health::Ok, found: found.into(), advice: String::new() }
+    }
+
+    fn bad(health: Health, name: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { name: name.into(), health, found: found.into(), advice: advice.into() }
+    }
+}
+
+/// The oldest version of PostgreSQL that is supported, as `server_version_num`.
+const OLDEST: i32 = 150_000;
+
+impl Control {
+    /// Looks at everything. Checks that need what an earlier one found missing are left out.
+    pub async fn doctor(&self) -> Vec<Check> {
+        let mut checks = Vec::new();
+        if let Err(error) = self.registry.ping().await {
+            checks.push(Check::bad(
+                Health::Fail,
+                "registry",
+                chain(&error),
+                "start its PostgreSQL, or correct PORTERO_REGISTRY_URL",
+            ));
+            return checks;
+        }
+        checks.push(Check::ok("registry", "answers"));
+        checks.push(self.check_registry_schema().await);
+        checks.push(self.check_jobs().await);
+        match self.registry.servers().await {
+            Err(error) => checks.push(Check::bad(
+                Health::Fail,
+                "master key",
+                chain(&error),
+                "start with the master key that the registry was written with",
+            )),
+            Ok(servers) if servers.is_empty() => checks.push(Check::bad(
+                Health::Fail,
+                "servers",
+                "no database server is known",
+                "start `portero dev` or `portero serve` once: it adds the registry's own server",
+            )),
+            Ok(servers) => {
+                checks.push(Check::ok("master key", "opens the registry's secrets"));
+                for server in &servers {
+                    self.check_server(server, &mut checks).await;
+                }
+            }
+        }
+        checks
+    }
+
+    async fn check_registry_schema(&self) -> Check {
+        let wanted = MIGRATIONS.latest();
+        match self.registry.schema_version().await {
+            Ok(version) if version == wanted => Check::ok("registry schema", format!("version {version}")),
+            Ok(version) if version < wanted => Check::bad(
+                Health::Warn,
+                "registry schema",
+                format!("version {version}, this Portero has {wanted}"),
+                "start `portero serve`: it migrates the registry",
+            ),
+            Ok(version) => Check::bad(
+                Health::Fail,
+                "registry schema",
+                format!("version {version}, this Portero knows only {wanted}"),
+                "run the newer Portero that migrated it",
+            ),
+            Err(error) => Check::bad(Health::Fail, "registry schema", chain(&error), "see the registry's log"),
+        }
+    }
+
+    async fn check_jobs(&self) -> Check {
+        let stuck = self.registry.jobs_with_status(JobStatus::Stuck, 10).await;
+        match (stuck, self.registry.jobs_open().await) {
+            (Ok(stuck), Ok(open)) if stuck.is_empty() => Check::ok("jobs", format!("{open} under way, none stuck")),
+            (Ok(stuck), Ok(_)) => {
+                let ids: Vec<_> = stuck.iter().map(ToString::to_string).collect();
+                Check::bad(
+                    Health::Fail,
+                    "jobs",
+                    format!("stuck: {}", ids.join(", ")),
+                    "an undo failed: see the job's error in the log and remove what hinders it",
+                )
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                Check::bad(Health::Fail, "jobs", chain(&error), "see the registry's log")
+            }
+        }
+    }
+
+    async fn check_server(&self, server: &ServerRow, checks: &mut Vec<Check>) {
+        let name = |what: &str| format!("{}: {what}", server.name);
+        let session = match connect(&server.admin).await {
+            Ok(session) => session,
+            Err(error) => {
+                checks.push(Check::bad(Health::Fail, name("connection"), chain(&error), "start it, or correct its address"));
+                return;
+            }
+        };
+        let found = async {
+            checks.push(check_role(&session, name("Portero's role")).await?);
+            checks.push(check_version(&session, name("version")).await?);
+            checks.push(check_public(&session, name("open databases")).await?);
+            checks.push(self.check_orphans(&session, server, name("orphans")).await?);
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        }
+        .await;
+        if let Err(error) = found {
+            checks.push(Check::bad(Health::Fail, name("checks"), chain(error.as_ref()), "see the server's log"));
+        }
+        session.close().await;
+    }
+
+    /// Databases and roles that bear a tenant's name and belong to no tenant, and tenants without a database.
+    async fn check_orphans(
+        &self,
+        session: &Session,
+        server: &ServerRow,
+        name: String,
+    ) -> Result<Check, Box<dyn std::error::Error + Send + Sync>> {
+        let mut known = BTreeSet::new();
+        let mut made = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let page = self.registry.tenants_after(after.as_ref(), 1000).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.subdomain.clone());
+            for tenant in page.iter().filter(|tenant| tenant.server == server.id) {
+                known.insert(tenant.database.to_string());
+                if tenant.status != portero_registry::TenantStatus::Provisioning {
+                    made.insert(tenant.database.to_string());
+                }
+            }
+        }
+        const THERE: &str = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^t_[0-9a-f]{32}$'
+                UNION SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$'";
+        let there: BTreeSet<String> = session.query(THERE, &[]).await?.iter().map(|row| row.get(0)).collect();
+        let orphans: Vec<_> = there.difference(&known).cloned().collect();
+        let missing: Vec<_> = made.difference(&there).cloned().collect();
+        Ok(match (orphans.is_empty(), missing.is_empty()) {
+            (true, true) => Check::ok(name, "every database belongs to a tenant, and every tenant has one"),
+            (false, true) => Check::bad(
+                Health::Warn,
+                name,
+                format!("belong to no tenant of this registry: {}", orphans.join(", ")),
+                "if no other registry uses this server, drop these databases and roles",
+            ),
+            _ => Check::bad(
+                Health::Fail,
+                name,
+                format!("tenants' databases are missing: {}", missing.join(", ")),
+                "restore them from a backup",
+            ),
+        })
+    }
+}
+
+async fn check_role(session: &Session, name: String) -> Result<Check, tokio_postgres::Error> {
+    let row = session
+        .query_one("SELECT rolsuper, rolcreatedb, rolcreaterole, rolname::text FROM pg_catalog.pg_roles WHERE rolname = current_user", &[])
+        .await?;
+    let role: String = row.get(3);
+    Ok(match (row.get(0), row.get(1), row.get(2)) {
+        (false, true, true) => Check::ok(name, format!("{role} may create databases and roles, and is no superuser")),
+        (true, _, _) => Check::bad(
+            Health::Warn,
+            name,
+            format!("{role} is a superuser"),
+            format!("ALTER ROLE {role} NOSUPERUSER CREATEDB CREATEROLE"),
+        ),
+        _ => Check::bad(
+            Health::Fail,
+            name,
+            format!("{role} may not create databases and roles"),
+            format!("as a superuser: ALTER ROLE {role} CREATEDB CREATEROLE"),
+        ),
+    })
+}
+
+async fn check_version(session: &Session, name: String) -> Result<Check, tokio_postgres::Error> {
+    let row = session
+        .query_one("SELECT current_setting('server_version_num')::integer, current_setting('server_version')", &[])
+        .await?;
+    let version: String = row.get(1);
+    Ok(if row.get::<_, i32>(0) >= OLDEST {
+        Check::ok(name, format!("PostgreSQL {version}"))
+    } else {
+        Check::bad(Health::Fail, name, format!("PostgreSQL {version}"), "Portero needs PostgreSQL 15 or newer")
+    })
+}
+
+/// Databases that everybody may connect to: a tenant's role could look around there.
+async fn check_public(session: &Session, name: String) -> Result<Check, tokio_postgres::Error> {
+    let rows = session
+        .query(
+            "SELECT datname::text FROM pg_catalog.pg_database
+             WHERE datallowconn AND (datacl IS NULL OR EXISTS
+                   (SELECT FROM aclexplode(datacl) WHERE grantee = 0 AND privilege_type IN ('CONNECT', 'TEMPORARY')))
+             ORDER BY datname",
+            &[],
+        )
+        .await?;
+    let open: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(if open.is_empty() {
+        Check::ok(name, "none is open to everybody")
+    } else {
+        let commands: Vec<_> =
+            open.iter().map(|database| format!("REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;")).collect();
+        Check::bad(
+            Health::Warn,
+            name,
+            format!("open to everybody: {}", open.join(", ")),
+            format!("as their owner or a superuser: {}", commands.join(" ")),
+        )
+    })
+}

@@ -1,0 +1,98 @@
+//! Jobs as people and programs see them.
+
+use crate::Control;
+use portero_kernel::{JobId, Subdomain, TenantId, UserId};
+use portero_registry::{JobRow, JobStatus, RegistryError};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// A job, as the API, the progress page and `--json` show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobView {
+    /// Its id.
+    pub id: JobId,
+    /// Which workflow.
+    pub kind: String,
+    /// `running`, `done` or `failed`.
+    pub status: &'static str,
+    /// Its steps, in order.
+    pub steps: Vec<StepView>,
+    /// Where its outcome is.
+    pub url: String,
+    /// The subdomain it is for.
+    #[serde(skip)]
+    pub subdomain: String,
+}
+
+/// A step of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepView {
+    /// Its name.
+    pub name: String,
+    /// `pending`, `running`, `done`, `failed`, `undoing` or `undone`.
+    pub status: &'static str,
+    /// When it last began.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub started_at: Option<OffsetDateTime>,
+    /// When it last ended.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+/// A sign-up that is done, and who is led in.
+#[derive(Debug, Clone)]
+pub struct HandOver {
+    /// The new tenant.
+    pub tenant: TenantId,
+    /// Its first admin.
+    pub admin: UserId,
+    /// Where it is.
+    pub url: String,
+}
+
+impl Control {
+    /// A job.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobView>, RegistryError> {
+        Ok(self.registry.job_by_id(id).await?.map(|job| self.job_view(job)))
+    }
+
+    /// Who may be led in when this job is done: its tenant's first admin, if `claim` is what the browser that signed up
+    /// holds, and not for longer than an hour.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn hand_over(&self, id: JobId, claim: &[u8]) -> Result<Option<HandOver>, RegistryError> {
+        let Some(job) = self.registry.job_by_id(id).await? else { return Ok(None) };
+        let recent = job.finished_at.is_some_and(|at| OffsetDateTime::now_utc() - at < time::Duration::HOUR);
+        if job.status != JobStatus::Done || !recent || job.claim.as_deref() != Some(claim) {
+            return Ok(None);
+        }
+        let tenant = self.registry.tenant_by_id(job.tenant).await?;
+        Ok(tenant.and_then(|tenant| {
+            Some(HandOver { tenant: tenant.id, admin: tenant.admin?, url: self.site.tenant_url(&tenant.subdomain) })
+        }))
+    }
+
+    fn job_view(&self, job: JobRow) -> JobView {
+        let status = match job.status {
+            JobStatus::Running | JobStatus::Undoing => "running",
+            JobStatus::Done => "done",
+            JobStatus::Undone | JobStatus::Stuck => "failed",
+        };
+        let steps = job
+            .steps
+            .into_iter()
+            .map(|step| StepView {
+                name: step.name,
+                status: step.status.as_str(),
+                started_at: step.started_at,
+                finished_at: step.finished_at,
+            })
+            .collect();
+        let url = Subdomain::parse(&job.subdomain).map(|subdomain| self.site.tenant_url(&subdomain)).unwrap_or_default();
+        JobView { id: job.id, kind: job.kind, status, steps, url, subdomain: job.subdomain }
+    }
+}

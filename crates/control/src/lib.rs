@@ -1,0 +1,57 @@
+//! The use cases of the control plane, by noun. The CLI, the API and the pages are three doors to it: no rule lives in
+//! a door. This room knows no HTTP, no clap and no HTML.
+
+mod doctor;
+mod jobs;
+mod signup;
+mod tenants;
+
+pub use doctor::{Check, Health};
+pub use jobs::{HandOver, JobView, StepView};
+pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
+pub use tenants::{TenantError, TenantView};
+
+use portero_auth::Passwords;
+use portero_kernel::Site;
+use portero_registry::Registry;
+
+/// The control plane: what its use cases work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    registry: Registry,
+    passwords: Passwords,
+    site: Site,
+    mode: SignUpMode,
+}
+
+impl Control {
+    /// From its parts.
+    #[must_use]
+    pub fn new(registry: Registry, passwords: Passwords, site: Site, mode: SignUpMode) -> Self {
+        Self { registry, passwords, site, mode }
+    }
+
+    /// Where the platform is on the web.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// The registry, for checks of readiness.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+/// An error with all its causes, for people who look after the platform.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,142 @@
+//! Looking after tenants: list, show, pause, resume.
+
+use crate::Control;
+use portero_kernel::{RoleName, SchemaVersion, Subdomain, TenantId};
+use portero_provisioner::{ServerError, fence};
+use portero_registry::{RegistryError, TenantRow, TenantStatus};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// A tenant, as operators see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct TenantView {
+    /// Its id.
+    pub id: TenantId,
+    /// The company's name.
+    pub name: String,
+    /// Its subdomain.
+    pub subdomain: String,
+    /// `provisioning`, `active` or `paused`.
+    pub status: &'static str,
+    /// Where it is.
+    pub url: String,
+    /// Its database, and role of the same name.
+    pub db_name: String,
+    /// The version of its schema.
+    pub schema_version: SchemaVersion,
+    /// When it signed up.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Why it was paused, if anybody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_reason: Option<String>,
+}
+
+/// Why a tenant could not be looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum TenantError {
+    /// Nobody has the subdomain.
+    #[error("no tenant has the subdomain {0}")]
+    NotFound(Subdomain),
+    /// It is still being made.
+    #[error("{0} is still being created: wait until that is done")]
+    Provisioning(Subdomain),
+    /// It changed while one looked.
+    #[error("{0} was changed by somebody else at the same moment: try again")]
+    Changed(Subdomain),
+    /// The registry.
+    #[error("the registry doesn't answer")]
+    Registry(#[from] RegistryError),
+    /// The server that holds its database.
+    #[error("the tenant's database server doesn't do it")]
+    Server(#[from] ServerError),
+}
+
+impl Control {
+    /// Up to `limit` tenants in the order of their subdomains, after the one named.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants(&self, after: Option<&Subdomain>, limit: i64) -> Result<Vec<TenantView>, RegistryError> {
+        let rows = self.registry.tenants_after(after, limit).await?;
+        Ok(rows.into_iter().map(|row| self.tenant_view(row)).collect())
+    }
+
+    /// A tenant by its subdomain.
+    ///
+    /// # Errors
+    /// [`TenantError::NotFound`], or the registry.
+    pub async fn tenant(&self, subdomain: &Subdomain) -> Result<TenantView, TenantError> {
+        self.find(subdomain).await.map(|row| self.tenant_view(row))
+    }
+
+    /// Shuts a tenant's door: its role is fenced out of the database and every request is answered `tenant-paused`.
+    /// Repeating it raises the fence again.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub async fn pause(&self, subdomain: &Subdomain, reason: Option<&str>) -> Result<TenantView, TenantError> {
+        let tenant = self.find(subdomain).await?;
+        // The routers hear it first, so that clients read "paused" rather than the errors of a fence.
+        if tenant.status != TenantStatus::Paused {
+            self.set_paused(&tenant, TenantStatus::Active, reason).await?;
+        }
+        let server = self.admin_of(&tenant).await?;
+        fence::raise(&server, &RoleName::from(&tenant.database)).await?;
+        tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was paused");
+        self.tenant(subdomain).await
+    }
+
+    /// Opens a paused tenant's door again. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub async fn resume(&self, subdomain: &Subdomain) -> Result<TenantView, TenantError> {
+        let tenant = self.find(subdomain).await?;
+        if tenant.status == TenantStatus::Provisioning {
+            return Err(TenantError::Provisioning(subdomain.clone()));
+        }
+        let server = self.admin_of(&tenant).await?;
+        fence::lower(&server, &RoleName::from(&tenant.database)).await?;
+        if tenant.status == TenantStatus::Paused {
+            self.set_paused(&tenant, TenantStatus::Paused, None).await?;
+        }
+        tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was resumed");
+        self.tenant(subdomain).await
+    }
+
+    async fn set_paused(&self, tenant: &TenantRow, from: TenantStatus, reason: Option<&str>) -> Result<(), TenantError> {
+        if tenant.status == TenantStatus::Provisioning {
+            return Err(TenantError::Provisioning(tenant.subdomain.clone()));
+        }
+        if self.registry.tenant_set_paused(tenant.id, from, reason).await? {
+            Ok(())
+        } else {
+            Err(TenantError::Changed(tenant.subdomain.clone()))
+        }
+    }
+
+    async fn admin_of(&self, tenant: &TenantRow) -> Result<tokio_postgres::Config, TenantError> {
+        let server = self.registry.server_by_id(tenant.server).await?;
+        Ok(server.ok_or(RegistryError::Unreadable("tenant's server"))?.admin)
+    }
+
+    async fn find(&self, subdomain: &Subdomain) -> Result<TenantRow, TenantError> {
+        let found = self.registry.tenant_by_subdomain(subdomain).await?;
+        found.ok_or_else(|| TenantError::NotFound(subdomain.clone()))
+    }
+
+    fn tenant_view(&self, row: TenantRow) -> TenantView {
+        TenantView {
+            id: row.id,
+            url: self.site.tenant_url(&row.subdomain),
+            name: row.name.to_string(),
+            subdomain: row.subdomain.to_string(),
+            status: row.status.as_str(),
+            db_name: row.database.to_string(),
+            schema_version: row.schema_version,
+            created_at: row.created_at,
+            pause_reason: row.pause_reason,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Who is calling: the peer, or whom a trusted proxy says it speaks for.
+
+use crate::Edge;
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use futures_util::future::{Ready, ready};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// The client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// `X-Forwarded-For` counts only from a trusted peer, and then its last entry: the one that peer wrote itself.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> Self {
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical());
+        if !Self::peer_is_trusted(request) {
+            return Self(peer);
+        }
+        let told = request
+            .headers()
+            .get_all("x-forwarded-for")
+            .last()
+            .and_then(|value| value.to_str().ok())
+            .and_then(|list| list.rsplit(',').next())
+            .and_then(|entry| entry.trim().parse().ok());
+        Self(told.unwrap_or(peer))
+    }
+
+    pub(crate) fn peer_is_trusted(request: &HttpRequest) -> bool {
+        let Some(edge) = request.app_data::<web::Data<Edge>>() else { return false };
+        request.peer_addr().is_some_and(|peer| edge.trusted_proxies.contains(&peer.ip().to_canonical()))
+    }
+}
+
+impl FromRequest for ClientAddress {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self::of(request)))
+    }
+}

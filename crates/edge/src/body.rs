@@ -1,0 +1,163 @@
+//! Bodies: JSON that is exactly what was asked for, and forms; both bounded, and errors that name the field.
+
+use crate::{FieldProblem, Kind, Problem};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    error::PayloadError,
+    http::header,
+    web::{Bytes, BytesMut},
+};
+use futures_util::{StreamExt, future::LocalBoxFuture};
+use serde::de::DeserializeOwned;
+
+/// Bytes that a body may have at most.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// A JSON body. Unknown fields are refused by the types themselves: `#[serde(deny_unknown_fields)]`.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+/// A form, urlencoded.
+#[derive(Debug)]
+pub struct Form<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let body = read(&request, payload, "application/json").await?;
+            parse_json(&body).map(Self)
+        })
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let body = read(&request, payload, "application/x-www-form-urlencoded").await?;
+            serde_urlencoded::from_bytes(&body)
+                .map(Self)
+                .map_err(|error| Problem::new(Kind::Malformed).detail(error.to_string()))
+        })
+    }
+}
+
+async fn read(request: &HttpRequest, mut payload: Payload, media_type: &str) -> Result<Bytes, Problem> {
+    let told = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let told = told.split(';').next().unwrap_or_default().trim();
+    if !told.eq_ignore_ascii_case(media_type) {
+        return Err(Problem::new(Kind::UnsupportedMediaType).detail(format!("send {media_type}")));
+    }
+    let too_large = || Problem::new(Kind::TooLarge).detail(format!("at most {MAX_BODY} bytes"));
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > MAX_BODY) {
+        return Err(too_large());
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| match error {
+            PayloadError::Overflow => too_large(),
+            _ => Problem::new(Kind::Malformed).detail("the body ended early or is garbled"),
+        })?;
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() { Problem { errors: vec![field_problem(&path, &inner.to_string())], ..Problem::new(Kind::Invalid) } } else { malformed(&inner) }
+    })?;
+    deserializer.end().map_err(|error| malformed(&error))?;
+    Ok(parsed)
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(Kind::Malformed).detail(format!("the body is not JSON: line {}, column {}", error.line(), error.column()))
+}
+
+/// serde names unknown, missing and doubled fields in backticks in its message; a wrong type is at the path.
+fn field_problem(path: &str, message: &str) -> FieldProblem {
+    let named = message.split('`').nth(1).unwrap_or_default();
+    let inside = |name: &str| if path == "." || path.ends_with(name) { name_or(path, name) } else { format!("{path}.{name}") };
+    let (field, code, what) = if message.starts_with("unknown field") {
+        (inside(named), "unknown-field", "is not a field of this request")
+    } else if message.starts_with("missing field") {
+        (inside(named), "required", "is required")
+    } else if message.starts_with("duplicate field") {
+        (inside(named), "duplicate-field", "is there twice")
+    } else if message.starts_with("unknown variant") {
+        (path.to_owned(), "not-allowed", "is not one of the allowed values")
+    } else {
+        (path.to_owned(), "wrong-type", "has the wrong type")
+    };
+    let field = if field == "." { "body".to_owned() } else { field };
+    FieldProblem::new(field, code, what)
+}
+
+fn name_or(path: &str, name: &str) -> String {
+    if path == "." { name.to_owned() } else { path.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Deserialize, Debug)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "read by Debug alone")]
+    struct Outer {
+        name: String,
+        admin: Inner,
+    }
+
+    #[derive(Deserialize, Debug)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "read by Debug alone")]
+    struct Inner {
+        email: String,
+    }
+
+    #[test]
+    fn an_error_names_the_field() {
+        for (body, field, code) in [
+            (r#"{"name":1,"admin":{"email":"a"}}"#, "name", "wrong-type"),
+            (r#"{"name":"a","admin":{"email":[]}}"#, "admin.email", "wrong-type"),
+            (r#"{"name":"a","admin":{}}"#, "admin.email", "required"),
+            (r#"{"admin":{"email":"a"}}"#, "name", "required"),
+            (r#"{"name":"a","admin":{"email":"a","x":1}}"#, "admin.x", "unknown-field"),
+            (r#"{"name":"a","tenant_id":"b","admin":{"email":"a"}}"#, "tenant_id", "unknown-field"),
+            (r#"{"name":"a","name":"b","admin":{"email":"a"}}"#, "name", "duplicate-field"),
+            (r#"[]"#, "body", "wrong-type"),
+            (r#""x""#, "body", "wrong-type"),
+        ] {
+            let problem = parse_json::<Outer>(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.kind, Kind::Invalid, "{body}");
+            assert_eq!((problem.errors[0].field.as_str(), problem.errors[0].code), (field, code), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        let deep = "[".repeat(100_000);
+        for body in ["", "{", "nope", r#"{"name":"a","admin":{"email":"a"}} x"#, "\u{feff}{}", deep.as_str()] {
+            let problem = parse_json::<serde_json::Value>(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.kind, Kind::Malformed, "{:.20}", body);
+        }
+    }
+}

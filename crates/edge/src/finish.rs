@@ -1,0 +1,137 @@
+//! The outermost layer: a request id, the headers that every answer bears, and problems in the form their reader wants.
+
+use crate::{ClientAddress, Edge, Problem, context::Here};
+use actix_web::{
+    Error, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::{BoxBody, EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+    web,
+};
+use std::time::Instant;
+use uuid::Uuid;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// For every answer that doesn't say otherwise. A page brings a policy of its own; anything else loads nothing at all.
+const HEADERS: [(HeaderName, &str); 7] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Wraps everything else. What went wrong inside becomes an answer here.
+///
+/// # Errors
+/// None of the layers inside fails: each answers. (The request can't be kept for it: actix needs it undivided.)
+pub async fn finish<B: MessageBody + 'static>(
+    edge: web::Data<Edge>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    let began = Instant::now();
+    let request_id = request_id(request.request());
+    let answered = next.call(request).await?;
+    let status = answered.status();
+    let bare = (status.is_client_error() || status.is_server_error()) && !has_body(answered.headers());
+    let problem = match answered.response().error() {
+        Some(error) => Some(problem_of(error)),
+        None if bare => Some(Problem::from_status(status)),
+        None => None,
+    };
+    let Some(problem) = problem else {
+        return Ok(sealed(answered.map_into_left_body(), &request_id, began));
+    };
+    let allow = answered.headers().get(header::ALLOW).cloned();
+    let request = answered.into_parts().0;
+    let mut response = draw(&edge, &request, &problem, &request_id);
+    if let Some(allow) = allow {
+        response.headers_mut().insert(header::ALLOW, allow);
+    }
+    Ok(sealed(ServiceResponse::new(request, response).map_into_right_body(), &request_id, began))
+}
+
+/// Answers of handlers that already wrote what their reader wants bear a content type.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_TYPE)
+}
+
+fn problem_of(error: &Error) -> Problem {
+    error.as_error::<Problem>().cloned().unwrap_or_else(|| {
+        let problem = Problem::from_status(error.as_response_error().status_code());
+        if problem.kind == crate::Kind::Internal {
+            tracing::error!(%error, "a request failed on our side");
+        }
+        problem
+    })
+}
+
+fn draw(edge: &Edge, request: &HttpRequest, problem: &Problem, request_id: &str) -> HttpResponse {
+    let bare = actix_web::ResponseError::error_response(problem);
+    let mut response = HttpResponseBuilder::new(bare.status());
+    for header in bare.headers() {
+        response.insert_header(header);
+    }
+    if wants_page(request) {
+        let page = (edge.page)(request, problem, request_id);
+        response
+            .content_type("text/html; charset=utf-8")
+            .insert_header((header::CONTENT_SECURITY_POLICY, page.policy))
+            .body(page.html)
+    } else {
+        response.content_type("application/problem+json").body(problem.to_json(request_id))
+    }
+}
+
+/// Browsers get pages, except for the API.
+fn wants_page(request: &HttpRequest) -> bool {
+    let accepts_html = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    accepts_html && !request.path().starts_with("/api/")
+}
+
+fn sealed<B>(mut response: ServiceResponse<B>, request_id: &str, began: Instant) -> ServiceResponse<B> {
+    let tenant = match response.request().extensions().get::<Here>() {
+        Some(Here::Tenant(route)) => Some(route.tenant),
+        _ => None,
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    let request = response.request();
+    tracing::debug!(
+        request_id,
+        tenant = tenant.map(tracing::field::display),
+        method = %request.method(),
+        path = request.path(),
+        status = response.status().as_u16(),
+        micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "answered"
+    );
+    response
+}
+
+/// A trusted proxy's, so that both logs tell one story; otherwise a new one.
+fn request_id(request: &HttpRequest) -> String {
+    request
+        .headers()
+        .get(&REQUEST_ID)
+        .filter(|_| ClientAddress::peer_is_trusted(request))
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+        .map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned)
+}

@@ -1,0 +1,73 @@
+//! The host gate: `Host`, parsed once, decides whose door this is. Nothing else does: no path, query, body or other
+//! header. A request whose host is doubled, missing, or contradicts an absolute request line is refused.
+
+use crate::{Edge, Kind, Problem, context::Here};
+use actix_web::{
+    Error, HttpMessage, HttpRequest,
+    body::{EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::header,
+    middleware::Next,
+    web,
+};
+use portero_kernel::{HostName, Place};
+use portero_registry::TenantStatus;
+
+/// The host that the client asked for, in its one spelling.
+#[derive(Debug, Clone)]
+pub struct Host(pub HostName);
+
+/// Lets a request pass to the apex or to an open tenant's door; answers any other with the problem that its client
+/// reads: [`Kind::HostInvalid`], [`Kind::TenantNotFound`], or the state of the tenant.
+///
+/// # Errors
+/// As the layers inside.
+pub async fn gate<B: MessageBody>(
+    edge: web::Data<Edge>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    match open(&edge, request.request()) {
+        Ok((host, here)) => {
+            request.extensions_mut().insert(Host(host));
+            request.extensions_mut().insert(here);
+            next.call(request).await.map(ServiceResponse::map_into_left_body)
+        }
+        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
+    }
+}
+
+fn open(edge: &Edge, request: &HttpRequest) -> Result<(HostName, Here), Problem> {
+    let host = read_host(request)?;
+    let here = match host.place(&edge.site.apex) {
+        Place::Apex => Here::Apex,
+        Place::Elsewhere => return Err(Problem::new(Kind::TenantNotFound)),
+        Place::Tenant(subdomain) => {
+            let route = edge.router.lookup(&subdomain).ok_or(Problem::new(Kind::TenantNotFound))?;
+            match route.status {
+                TenantStatus::Active => Here::Tenant(route),
+                TenantStatus::Provisioning => return Err(Problem::new(Kind::TenantProvisioning)),
+                TenantStatus::Paused => return Err(Problem::new(Kind::TenantPaused)),
+            }
+        }
+    };
+    Ok((host, here))
+}
+
+fn read_host(request: &HttpRequest) -> Result<HostName, Problem> {
+    let refuse = |why: &str| Problem::new(Kind::HostInvalid).detail(why);
+    let mut hosts = request.headers().get_all(header::HOST);
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(refuse("exactly one Host header is needed"));
+    };
+    let host = host.to_str().map_err(|_| refuse("the host is not a DNS name"))?;
+    let name = HostName::parse(host).map_err(|error| refuse(&error.to_string()))?;
+    // RFC 9112, 3.2.2: an absolute request line carries a host of its own.
+    if let Some(authority) = request.uri().authority() {
+        let same = HostName::parse(authority.as_str()).is_ok_and(|other| other == name);
+        if !same {
+            return Err(refuse("the request line and the Host header name different hosts"));
+        }
+    }
+    Ok(name)
+}

@@ -1,0 +1,53 @@
+//! Shared HTTP pieces: the host gate, extractors, the one map from errors to problem+json, request ids.
+//!
+//! Every request passes [`gate()`] (whose door is this?), [`guard_origin`] (does a page of ours ask?) and [`finish`]
+//! (request id, headers, the form of errors). The tenant comes from the gate alone: [`TenantCtx`] has no other
+//! constructor, and [`Db`] can't be had without it. This room knows no SQL.
+
+mod address;
+mod body;
+mod context;
+mod finish;
+mod gate;
+mod limits;
+mod origin;
+mod problem;
+
+pub use address::ClientAddress;
+pub use body::{Form, Json, MAX_BODY};
+pub use context::{Db, TenantCtx, at_apex, at_tenant};
+pub use finish::finish;
+pub use gate::{Host, gate};
+pub use limits::{Limits, LoginTurn, SignUpTurn};
+pub use origin::guard_origin;
+pub use problem::{FieldProblem, Kind, Problem};
+
+use actix_web::HttpRequest;
+use portero_kernel::Site;
+use portero_router::Router;
+use std::net::IpAddr;
+
+/// Draws a problem as a page, for browsers.
+pub type DrawProblem = fn(&HttpRequest, &Problem, request_id: &str) -> ProblemPage;
+
+/// A problem as a page.
+pub struct ProblemPage {
+    /// The page.
+    pub html: String,
+    /// The `Content-Security-Policy` that it is written for.
+    pub policy: String,
+}
+
+/// What the pieces of this room work with; kept as `web::Data<Edge>`.
+pub struct Edge {
+    /// Where the platform is on the web.
+    pub site: Site,
+    /// Where tenants are.
+    pub router: Router,
+    /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// How often one address may do what is expensive.
+    pub limits: Limits,
+    /// How problems look in a browser.
+    pub page: DrawProblem,
+}

@@ -1,0 +1,98 @@
+//! Opening one connection, with the timeouts that tokio-postgres leaves unset.
+
+use portero_kernel::{ExposeSecret, SecretString};
+use std::{ops, time::Duration};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, Error, NoTls, config::SslMode};
+
+/// Where a PostgreSQL server is, apart from who asks for what: hosts, ports, and how to reach them.
+#[derive(Clone, Debug)]
+pub struct Address(Config);
+
+impl Address {
+    /// The address part of a connection URL; its user, password and database are left behind.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let mut bare = Config::new();
+        for host in config.get_hosts() {
+            match host {
+                tokio_postgres::config::Host::Tcp(name) => bare.host(name),
+                #[cfg(unix)]
+                tokio_postgres::config::Host::Unix(path) => bare.host_path(path),
+            };
+        }
+        for address in config.get_hostaddrs() {
+            bare.hostaddr(*address);
+        }
+        for port in config.get_ports() {
+            bare.port(*port);
+        }
+        bare.ssl_mode(config.get_ssl_mode()).target_session_attrs(config.get_target_session_attrs());
+        // No connect timeout and two hours of keepalive by default: a server that vanished would be waited for.
+        bare.connect_timeout(Duration::from_secs(5))
+            .tcp_user_timeout(Duration::from_secs(15))
+            .keepalives_idle(Duration::from_secs(30))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3);
+        Self(bare)
+    }
+
+    /// A configuration to log in with here.
+    #[must_use]
+    pub fn login(&self, user: &str, password: &SecretString, database: &str, application: &str) -> Config {
+        let mut config = self.0.clone();
+        config.user(user).password(password.expose_secret()).dbname(database).application_name(application);
+        config
+    }
+
+    /// Whether the URL asked for TLS in a way that this build can't give.
+    #[must_use]
+    pub fn needs_tls(&self) -> bool {
+        self.0.get_ssl_mode() == SslMode::Require
+    }
+}
+
+/// One connection and the task that drives it; dropping it closes the socket.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    driver: JoinHandle<()>,
+}
+
+/// Logs in.
+///
+/// # Errors
+/// As PostgreSQL or the network says; see [`crate::classify`].
+pub async fn connect(config: &Config) -> Result<Session, Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended");
+        }
+    });
+    Ok(Session { client, driver })
+}
+
+impl Session {
+    /// Says goodbye, and waits until the socket is closed.
+    pub async fn close(self) {
+        let Self { client, driver } = self;
+        drop(client);
+        // The driver ends once the client is gone and Terminate is sent; a join error means it had ended already.
+        let _ = driver.await;
+    }
+}
+
+impl ops::Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl ops::DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}

@@ -1,0 +1,71 @@
+//! What an error of PostgreSQL means to whoever must answer for it.
+
+use tokio_postgres::{Error, error::SqlState};
+
+/// What went wrong, by what to do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// The server can't be reached, is going down or coming up, or lost the connection: try another time.
+    Unavailable,
+    /// The server or the role has no free connection slot (53300): back off.
+    TooManyConnections,
+    /// The role may not log in or connect: a fence, or a password that changed.
+    Refused,
+    /// A unique constraint: somebody was first.
+    Duplicate,
+    /// Cancelled: by `statement_timeout`, `lock_timeout` or a person.
+    Timeout,
+    /// A deadlock or a serialization failure: the whole transaction may be tried again.
+    Conflict,
+    /// The database named does not exist.
+    NoSuchDatabase,
+    /// Text that PostgreSQL can't hold, such as a NUL.
+    BadText,
+    /// Anything else: a mistake in a statement or in the data.
+    Other,
+}
+
+/// Sorts an error into its class.
+#[must_use]
+pub fn classify(error: &Error) -> Class {
+    let Some(state) = error.code() else {
+        // No SQLSTATE: the error arose on this side of the wire. A closed connection, a refused or timed-out connect
+        // and a cut socket all carry an I/O error or say `is_closed`; the rest (types, columns) is our mistake.
+        return if error.is_closed() || has_io_source(error) { Class::Unavailable } else { Class::Other };
+    };
+    match *state {
+        SqlState::TOO_MANY_CONNECTIONS => Class::TooManyConnections,
+        SqlState::UNIQUE_VIOLATION => Class::Duplicate,
+        SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Class::Timeout,
+        SqlState::T_R_DEADLOCK_DETECTED | SqlState::T_R_SERIALIZATION_FAILURE => Class::Conflict,
+        SqlState::INVALID_CATALOG_NAME => Class::NoSuchDatabase,
+        SqlState::CHARACTER_NOT_IN_REPERTOIRE | SqlState::UNTRANSLATABLE_CHARACTER => Class::BadText,
+        SqlState::INVALID_PASSWORD
+        | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+        | SqlState::INSUFFICIENT_PRIVILEGE => Class::Refused,
+        SqlState::ADMIN_SHUTDOWN
+        | SqlState::CRASH_SHUTDOWN
+        | SqlState::CANNOT_CONNECT_NOW
+        | SqlState::READ_ONLY_SQL_TRANSACTION => Class::Unavailable,
+        ref other if other.code().starts_with("08") => Class::Unavailable,
+        _ => Class::Other,
+    }
+}
+
+/// The constraint that a statement violated.
+#[must_use]
+pub fn violated_constraint(error: &Error) -> Option<&str> {
+    error.as_db_error().and_then(|db| db.constraint())
+}
+
+fn has_io_source(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if inner.is::<std::io::Error>() {
+            return true;
+        }
+        cause = inner.source();
+    }
+    // tokio-postgres reports its connect timeout as a `Connect` error around an `io::Error`, found above.
+    false
+}

@@ -1,0 +1,21 @@
+//! PostgreSQL plumbing without tables: connecting, quoting, error classes, locks, migrations, [`TenantDb`].
+//!
+//! This room knows how to talk to PostgreSQL and no table's name. The registry's SQL is in `registry`, a tenant's in
+//! `tenant-api` and the apps.
+
+mod connect;
+mod error;
+mod migrate;
+mod quote;
+mod scram;
+mod tenant_db;
+
+pub use connect::{Address, Session, connect};
+pub use error::{Class, classify, violated_constraint};
+pub use migrate::{MigrateError, Migrations, lock_key};
+pub use quote::{ident, literal};
+pub use scram::scram_verifier;
+pub use tenant_db::{MARK_PREFIX, NotTheTenant, Param, TenantDb, TenantTxn, database_mark, prove};
+
+pub use deadpool_postgres;
+pub use tokio_postgres;

@@ -1,0 +1,60 @@
+//! `portero serve`: production, by the settings, on a PostgreSQL that is there.
+
+use crate::{
+    application::{Application, Plan, listen},
+    commands::{asked_to_stop, parse_url, required_key, site},
+    output::{Failure, Output},
+    settings::Settings,
+};
+use anyhow::{Context, anyhow};
+use portero_edge::Limits;
+use portero_registry::Registry;
+use std::process::ExitCode;
+
+/// Sign-ups that one address may begin in an hour, unless set.
+const SIGNUPS_PER_HOUR: u32 = 10;
+/// Logins that one address may try in a minute, unless set.
+const LOGINS_PER_MINUTE: u32 = 30;
+
+pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCode, Failure> {
+    let url = settings.registry_url.clone().ok_or_else(|| {
+        Failure::usage(anyhow!("registry_url is not set: PORTERO_REGISTRY_URL=postgresql://portero:…@host/portero_registry"))
+    })?;
+    let site = site(&settings)?;
+    let key = required_key(&mut settings)?;
+    tracing::info!(
+        apex = site.apex_url(),
+        listen = %settings.listen,
+        admin_listen = %settings.admin_listen,
+        trusted_proxies = ?settings.trusted_proxies,
+        signup_mode = ?settings.signup_mode,
+        workers = settings.workers,
+        "settings"
+    );
+    let config = parse_url(&url)?;
+    let registry = Registry::new(config.clone(), &key);
+    registry.migrate().await.context("the registry could not be migrated")?;
+    // The first server is the registry's own; more are added by name.
+    if registry.servers().await?.is_empty() {
+        registry.server_upsert("main", &url).await?;
+    }
+    let listener = listen(settings.listen, "PORTERO_LISTEN")?;
+    let admin_listener = listen(settings.admin_listen, "PORTERO_ADMIN_LISTEN")?;
+    let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let application = Application::build(Plan {
+        registry_url: config,
+        key,
+        listener,
+        admin_listener,
+        trusted_proxies: settings.trusted_proxies,
+        workers: settings.workers,
+        signup_mode: settings.signup_mode,
+        limits: Limits::new(settings.signup_per_address_hour.unwrap_or(SIGNUPS_PER_HOUR), settings.login_per_address_minute.unwrap_or(LOGINS_PER_MINUTE)),
+        site: site.clone(),
+    })
+    .await?;
+    output.json(&serde_json::json!({ "url": site.apex_url(), "listen": address, "admin_listen": admin_address }));
+    output.line(format_args!("Serving {} on {address}, operators' endpoints on {admin_address}", site.apex_url()));
+    application.run_until(asked_to_stop()).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,200 @@
+//! `portero tenant`: create, list, show, pause, resume.
+
+use crate::{
+    commands::{Direct, direct},
+    output::{Failure, Output},
+    settings::Settings,
+};
+use anyhow::{Context, anyhow};
+use clap::Subcommand;
+use portero_control::{FieldNames, JobView, SignUp, SignUpError, TenantView};
+use portero_kernel::{JobId, Subdomain};
+use portero_provisioner::{Worker, WorkerOptions};
+use std::{
+    io::{IsTerminal, Read},
+    process::ExitCode,
+    time::Duration,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Create a company: its database, its role, its first admin
+    Create {
+        /// The company's name
+        #[arg(long)]
+        name: String,
+        /// The subdomain it gets
+        #[arg(long)]
+        subdomain: String,
+        /// The first admin's address
+        #[arg(long, value_name = "EMAIL")]
+        admin_email: String,
+        /// Read the first admin's password from stdin
+        #[arg(long)]
+        admin_password_stdin: bool,
+        /// Don't wait until it is done
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// List all tenants
+    List,
+    /// Show a tenant
+    Show {
+        /// Its subdomain
+        subdomain: String,
+    },
+    /// Shut a tenant's door: its data is kept, every request is answered 503
+    Pause {
+        /// Its subdomain
+        subdomain: String,
+        /// Why, for whoever looks at it later
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Open a paused tenant's door again
+    Resume {
+        /// Its subdomain
+        subdomain: String,
+    },
+}
+
+pub(crate) async fn run(settings: Settings, command: TenantCommand, output: Output) -> Result<ExitCode, Failure> {
+    let direct = direct(settings)?;
+    match command {
+        TenantCommand::Create { name, subdomain, admin_email, admin_password_stdin, no_wait } => {
+            let password = read_password(admin_password_stdin)?;
+            let form = SignUp { company: &name, subdomain: &subdomain, email: &admin_email, password: &password };
+            create(&direct, &form, no_wait, output).await
+        }
+        TenantCommand::List => list(&direct, output).await,
+        TenantCommand::Show { subdomain } => {
+            let tenant = direct.control.tenant(&label(&subdomain)?).await?;
+            show(&tenant, output);
+            Ok(ExitCode::SUCCESS)
+        }
+        TenantCommand::Pause { subdomain, reason } => {
+            let tenant = direct.control.pause(&label(&subdomain)?, reason.as_deref()).await?;
+            output.json(&tenant);
+            output.line(format_args!("{} is paused. Its data is kept: portero tenant resume {0}", tenant.subdomain));
+            Ok(ExitCode::SUCCESS)
+        }
+        TenantCommand::Resume { subdomain } => {
+            let tenant = direct.control.resume(&label(&subdomain)?).await?;
+            output.json(&tenant);
+            output.line(format_args!("{} is active again: {}", tenant.subdomain, tenant.url));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn create(direct: &Direct, form: &SignUp<'_>, no_wait: bool, output: Output) -> Result<ExitCode, Failure> {
+    let signed_up = direct.control.create_tenant(form, FieldNames::COMMAND, None).await.map_err(|error| match error {
+        SignUpError::Invalid(errors) => {
+            let lines: Vec<_> = errors.iter().map(|error| format!("{} {}", error.field, error.refusal)).collect();
+            Failure::usage(anyhow!("{}", lines.join("; ")))
+        }
+        error => Failure::Failed(error.into()),
+    })?;
+    if no_wait {
+        let job = direct.control.job(signed_up.job).await?;
+        output.json(&serde_json::json!({ "id": signed_up.tenant, "subdomain": signed_up.subdomain.as_str(), "url": signed_up.url, "status": "provisioning", "job": job }));
+        output.line(format_args!("{} is being created by job {}", signed_up.subdomain, signed_up.job));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let job = wait(direct, signed_up.job, output).await?;
+    if job.status != "done" {
+        let error = direct.registry.job_by_id(signed_up.job).await?.and_then(|job| job.error).unwrap_or_default();
+        return Err(Failure::Failed(anyhow!("{} was not created, and nothing of it is left: {error}", signed_up.subdomain)));
+    }
+    let tenant = direct.control.tenant(&signed_up.subdomain).await?;
+    output.json(&tenant);
+    output.line(format_args!("{} is ready: {}", tenant.name, tenant.url));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works the job here, unless a running server was faster, and tells each step as it ends.
+async fn wait(direct: &Direct, id: JobId, output: Output) -> Result<JobView, Failure> {
+    let worker = Worker::new(direct.registry.clone(), WorkerOptions::default());
+    let mut work = tokio::spawn(async move { worker.run_one(id).await });
+    let mut told = 0;
+    loop {
+        let job = direct.control.job(id).await?.context("the job has vanished from the registry")?;
+        let ended = job.steps.iter().take_while(|step| step.status == "done").count();
+        for step in &job.steps[told.min(ended)..ended] {
+            output.line(format_args!("  done  {}", step.name));
+        }
+        told = told.max(ended);
+        if job.status != "running" {
+            return Ok(job);
+        }
+        tokio::select! {
+            outcome = &mut work, if !work.is_finished() => {
+                outcome??;
+            }
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+}
+
+async fn list(direct: &Direct, output: Output) -> Result<ExitCode, Failure> {
+    let mut tenants: Vec<TenantView> = Vec::new();
+    loop {
+        let after = tenants.last().and_then(|tenant| Subdomain::parse(&tenant.subdomain).ok());
+        let page = direct.control.tenants(after.as_ref(), 1000).await?;
+        if page.is_empty() {
+            break;
+        }
+        tenants.extend(page);
+    }
+    output.json(&serde_json::json!({ "tenants": tenants }));
+    if tenants.is_empty() {
+        output.line("There are no tenants yet: portero tenant create --name … --subdomain … --admin-email …");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<_> = tenants
+        .iter()
+        .map(|tenant| {
+            [
+                tenant.subdomain.clone(),
+                tenant.status.to_owned(),
+                tenant.schema_version.to_string(),
+                tenant.created_at.date().to_string(),
+                tenant.name.clone(),
+            ]
+        })
+        .collect();
+    output.table(["SUBDOMAIN", "STATUS", "SCHEMA", "CREATED", "NAME"], &rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(tenant: &TenantView, output: Output) {
+    output.json(tenant);
+    let reason = tenant.pause_reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    for (name, value) in [
+        ("name", tenant.name.clone()),
+        ("url", tenant.url.clone()),
+        ("status", format!("{}{reason}", tenant.status)),
+        ("id", tenant.id.to_string()),
+        ("database", tenant.db_name.clone()),
+        ("schema", format!("version {}", tenant.schema_version)),
+        ("created", tenant.created_at.to_string()),
+    ] {
+        output.line(format_args!("{name:<9} {value}"));
+    }
+}
+
+fn label(raw: &str) -> Result<Subdomain, Failure> {
+    Subdomain::parse(raw).map_err(|refusal| Failure::usage(anyhow!("the subdomain {raw:?} {refusal}")))
+}
+
+fn read_password(from_stdin: bool) -> Result<String, Failure> {
+    if from_stdin {
+        let mut text = String::new();
+        std::io::stdin().take(4096).read_to_string(&mut text).context("the password can't be read from stdin")?;
+        return Ok(text.trim_end_matches(['\n', '\r']).to_owned());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(anyhow!("there is no terminal to ask for the admin's password: use --admin-password-stdin")));
+    }
+    rpassword::prompt_password("Password of the first admin: ").map_err(Into::into)
+}

@@ -1,0 +1,102 @@
+//! What commands print: calm and aligned for people, JSON for programs; and how they end.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+
+use serde::Serialize;
+use std::fmt;
+
+/// Where a command's answer goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// A line for people; nothing for programs.
+    pub(crate) fn line(self, text: impl fmt::Display) {
+        if !self.json {
+            println!("{text}");
+        }
+    }
+
+    /// The answer for programs; nothing for people.
+    pub(crate) fn json(self, value: &impl Serialize) {
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(value).expect("our own types are JSON"));
+        }
+    }
+
+    /// Rows under a heading, each column as wide as its widest cell.
+    pub(crate) fn table<const N: usize>(self, heading: [&str; N], rows: &[[String; N]]) {
+        let width = |text: &str| text.chars().count();
+        let mut widths = heading.map(width);
+        for row in rows {
+            for (widest, cell) in widths.iter_mut().zip(row) {
+                *widest = (*widest).max(width(cell));
+            }
+        }
+        let draw = |cells: [&str; N]| {
+            let mut line = String::new();
+            for (cell, widest) in cells.into_iter().zip(widths) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', widest - width(cell) + 2));
+            }
+            self.line(line.trim_end());
+        };
+        draw(heading);
+        for row in rows {
+            draw(row.each_ref().map(String::as_str));
+        }
+    }
+
+    /// Why a command failed, on stderr.
+    pub(crate) fn failure(self, failure: &Failure) {
+        if self.json {
+            let error = serde_json::json!({ "error": failure.to_string() });
+            eprintln!("{error}");
+        } else {
+            eprintln!("portero: {failure}");
+        }
+    }
+}
+
+/// How a command ended badly.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It could not do what it should: exit code 1.
+    Failed(anyhow::Error),
+    /// It was called or set up wrongly: exit code 2.
+    Usage(anyhow::Error),
+}
+
+impl Failure {
+    pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self::Usage(error.into())
+    }
+
+    /// The exit code.
+    pub(crate) const fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) | Self::Usage(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}

@@ -1,0 +1,249 @@
+//! Settings: a TOML file under environment variables under flags. An unknown key or a bad value stops the start with
+//! a sentence that names it.
+
+use anyhow::{Context, Result, bail};
+use portero_auth::MasterKey;
+use portero_control::SignUpMode;
+use portero_kernel::{HostName, SecretString};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+const PREFIX: &str = "PORTERO_";
+
+/// Every setting as it may stand in the file; each is also `PORTERO_` and its name in capitals.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    registry_url: Option<String>,
+    base_domain: Option<String>,
+    public_scheme: Option<String>,
+    public_port: Option<u16>,
+    listen: Option<String>,
+    admin_listen: Option<String>,
+    data_dir: Option<String>,
+    pg_bin_dir: Option<String>,
+    master_key: Option<String>,
+    master_key_file: Option<String>,
+    trusted_proxies: Option<Vec<String>>,
+    workers: Option<usize>,
+    signup_mode: Option<String>,
+    signup_per_address_hour: Option<u32>,
+    login_per_address_minute: Option<u32>,
+    log: Option<String>,
+    log_format: Option<String>,
+}
+
+/// Where log lines go and how they look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+/// Settings that were understood. What a command needs and didn't get is its to say.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) registry_url: Option<SecretString>,
+    pub(crate) base_domain: Option<HostName>,
+    pub(crate) https: Option<bool>,
+    pub(crate) public_port: Option<u16>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) pg_bin_dir: Option<PathBuf>,
+    pub(crate) master_key: Option<MasterKey>,
+    pub(crate) trusted_proxies: Vec<IpAddr>,
+    pub(crate) workers: usize,
+    pub(crate) signup_mode: SignUpMode,
+    pub(crate) signup_per_address_hour: Option<u32>,
+    pub(crate) login_per_address_minute: Option<u32>,
+    pub(crate) log: Option<String>,
+    pub(crate) log_format: LogFormat,
+}
+
+impl Settings {
+    /// Reads `file`, or `portero.toml` here if there is one, and the environment.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub(crate) fn read(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self> {
+        let usual = Path::new("portero.toml");
+        let mut raw = match file.or_else(|| usual.exists().then_some(usual)) {
+            None => Raw::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("{} is not understood", path.display()))?
+            }
+        };
+        let environment: BTreeMap<String, String> = environment.filter(|(key, _)| key.starts_with(PREFIX)).collect();
+        raw.overlay(environment)?;
+        raw.understood()
+    }
+}
+
+impl Raw {
+    fn overlay(&mut self, environment: BTreeMap<String, String>) -> Result<()> {
+        for (key, value) in environment {
+            match key.trim_start_matches(PREFIX) {
+                "REGISTRY_URL" => self.registry_url = Some(value),
+                "BASE_DOMAIN" => self.base_domain = Some(value),
+                "PUBLIC_SCHEME" => self.public_scheme = Some(value),
+                "PUBLIC_PORT" => self.public_port = Some(parse(&key, &value)?),
+                "LISTEN" => self.listen = Some(value),
+                "ADMIN_LISTEN" => self.admin_listen = Some(value),
+                "DATA_DIR" => self.data_dir = Some(value),
+                "PG_BIN_DIR" => self.pg_bin_dir = Some(value),
+                "MASTER_KEY" => self.master_key = Some(value),
+                "MASTER_KEY_FILE" => self.master_key_file = Some(value),
+                "TRUSTED_PROXIES" => {
+                    self.trusted_proxies = Some(value.split(',').map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect());
+                }
+                "WORKERS" => self.workers = Some(parse(&key, &value)?),
+                "SIGNUP_MODE" => self.signup_mode = Some(value),
+                "SIGNUP_PER_ADDRESS_HOUR" => self.signup_per_address_hour = Some(parse(&key, &value)?),
+                "LOGIN_PER_ADDRESS_MINUTE" => self.login_per_address_minute = Some(parse(&key, &value)?),
+                "LOG" => self.log = Some(value),
+                "LOG_FORMAT" => self.log_format = Some(value),
+                _ => bail!("the environment has {key}, which is no setting of Portero's"),
+            }
+        }
+        Ok(())
+    }
+
+    fn understood(self) -> Result<Settings> {
+        let registry_url = self
+            .registry_url
+            .map(|url| -> Result<_> {
+                // The parse error is left out: it may quote the password.
+                if tokio_postgres::Config::from_str(&url).is_err() {
+                    bail!("registry_url is not a PostgreSQL URL: postgresql://user:password@host:port/database");
+                }
+                Ok(SecretString::from(url))
+            })
+            .transpose()?;
+        let base_domain =
+            self.base_domain.map(|name| HostName::parse(&name).map_err(|error| bad("base_domain", &name, error))).transpose()?;
+        let https = self
+            .public_scheme
+            .map(|scheme| match scheme.as_str() {
+                "https" => Ok(true),
+                "http" => Ok(false),
+                _ => Err(bad("public_scheme", &scheme, "it is https or http")),
+            })
+            .transpose()?;
+        let trusted_proxies = match self.trusted_proxies {
+            None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+            Some(list) => list.iter().map(|entry| parse("trusted_proxies", entry)).collect::<Result<_>>()?,
+        };
+        let signup_mode = match self.signup_mode.as_deref() {
+            None | Some("open") => SignUpMode::Open,
+            Some("closed") => SignUpMode::Closed,
+            Some(other) => return Err(bad("signup_mode", other, "it is open or closed")),
+        };
+        let log_format = match self.log_format.as_deref() {
+            None | Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            Some(other) => return Err(bad("log_format", other, "it is text or json")),
+        };
+        let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
+        if workers == 0 {
+            return Err(bad("workers", "0", "at least one is needed"));
+        }
+        Ok(Settings {
+            registry_url,
+            base_domain,
+            https,
+            public_port: self.public_port,
+            listen: parse("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?,
+            admin_listen: parse("admin_listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?,
+            data_dir: self.data_dir.map_or_else(|| PathBuf::from(".portero"), PathBuf::from),
+            pg_bin_dir: self.pg_bin_dir.map(PathBuf::from),
+            master_key: master_key(self.master_key, self.master_key_file)?,
+            trusted_proxies,
+            workers,
+            signup_mode,
+            signup_per_address_hour: self.signup_per_address_hour,
+            login_per_address_minute: self.login_per_address_minute,
+            log: self.log,
+            log_format,
+        })
+    }
+}
+
+fn master_key(text: Option<String>, file: Option<String>) -> Result<Option<MasterKey>> {
+    match (text, file) {
+        (Some(_), Some(_)) => bail!("master_key and master_key_file are both set: one is enough"),
+        (Some(text), None) => MasterKey::parse(&text).map(Some).context("master_key is not a key"),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(&path).with_context(|| format!("master_key_file {path} can't be read"))?;
+            MasterKey::parse(text.trim()).map(Some).with_context(|| format!("master_key_file {path} holds no key"))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn parse<T: FromStr>(key: &str, value: &str) -> Result<T>
+where
+    T::Err: fmt::Display,
+{
+    value.parse().map_err(|error| bad(key, value, error))
+}
+
+fn bad(key: &str, value: &str, why: impl fmt::Display) -> anyhow::Error {
+    anyhow::anyhow!("{key} can't be {value:?}: {why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings> {
+        let owned: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let nowhere = std::env::temp_dir().join("portero-settings-test.toml");
+        std::fs::write(&nowhere, "base_domain = \"ejemplo.com\"\nsignup_mode = \"closed\"\n").unwrap();
+        Settings::read(Some(&nowhere), owned.into_iter())
+    }
+
+    #[test]
+    fn the_environment_stands_above_the_file() {
+        let settings = read(&[("PORTERO_SIGNUP_MODE", "open"), ("PORTERO_LISTEN", "0.0.0.0:9000"), ("HOME", "/root")]).unwrap();
+        assert_eq!(settings.signup_mode, SignUpMode::Open);
+        assert_eq!(settings.base_domain.unwrap().as_str(), "ejemplo.com");
+        assert_eq!(settings.listen.port(), 9000);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (key, value, named) in [
+            ("PORTERO_SINGUP_MODE", "open", "PORTERO_SINGUP_MODE"),
+            ("PORTERO_LISTEN", "8080", "listen"),
+            ("PORTERO_BASE_DOMAIN", "127.0.0.1", "base_domain"),
+            ("PORTERO_WORKERS", "0", "workers"),
+            ("PORTERO_WORKERS", "two", "WORKERS"),
+            ("PORTERO_MASTER_KEY", "short", "master_key"),
+            ("PORTERO_MASTER_KEY_FILE", "/nowhere/at/all", "master_key_file"),
+            ("PORTERO_REGISTRY_URL", "mysql://secret@x/y", "registry_url"),
+            ("PORTERO_TRUSTED_PROXIES", "10.0.0.1, proxy", "trusted_proxies"),
+            ("PORTERO_SIGNUP_MODE", "ajar", "signup_mode"),
+        ] {
+            let message = format!("{:#}", read(&[(key, value)]).unwrap_err());
+            assert!(message.contains(named), "{key}={value}: {message}");
+            assert!(!message.contains("secret@"), "{message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_redacted() {
+        let settings = read(&[("PORTERO_REGISTRY_URL", "postgresql://u:hushhush@h/d"), ("PORTERO_MASTER_KEY", &"ab".repeat(32))]).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("hushhush") && !shown.contains("abab"), "{shown}");
+    }
+}

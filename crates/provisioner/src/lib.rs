@@ -1,0 +1,22 @@
+//! Makes tenants' databases and looks after them: the saga engine and the workflows it runs.
+//!
+//! A workflow is a list of named steps, each with an action and, where it has an effect, an undo; see [`engine`].
+//! Which tenants there are is the registry's to know; how requests reach them is the router's.
+
+pub mod engine;
+pub mod fence;
+mod server;
+mod worker;
+pub mod workflows;
+
+pub use server::ServerError;
+pub use worker::{Worker, WorkerOptions};
+
+use portero_pg::Migrations;
+
+mod embedded {
+    refinery::embed_migrations!("../../tenant-migrations");
+}
+
+/// The schema of every tenant.
+pub const TENANT_MIGRATIONS: Migrations = Migrations::new(embedded::migrations::runner);

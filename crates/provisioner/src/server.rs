@@ -1,0 +1,200 @@
+//! What Portero's own role does on a tenants' server, statement by statement. Each can be repeated.
+
+use portero_kernel::{DatabaseName, RoleName, TenantId};
+use portero_pg::{Class, Session, classify, connect, database_mark, ident, literal};
+use tokio_postgres::{Config, Error};
+
+/// Connections that one tenant's role may hold on the server, over all routers.
+const CONNECTION_LIMIT: u32 = 20;
+
+/// What the role's sessions start with. A statement that outlives its request ends, a lock is not waited for long, a
+/// forgotten transaction doesn't keep its locks, and a client that went away is noticed.
+const ROLE_SETTINGS: [(&str, &str); 6] = [
+    ("search_path", "public"),
+    ("statement_timeout", "10s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "15s"),
+    ("client_connection_check_interval", "2s"),
+    ("default_transaction_isolation", "read committed"),
+];
+
+/// Why the server didn't do it.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// As PostgreSQL says.
+    #[error("the database server refused")]
+    Postgres(#[from] Error),
+    /// A database or role of that name is somebody else's: never adopted, never dropped.
+    #[error("{0} exists and bears another mark")]
+    Foreign(String),
+}
+
+impl ServerError {
+    /// Whether another try may succeed.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Postgres(error) => !matches!(classify(error), Class::Other),
+            Self::Foreign(_) => false,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, ServerError>;
+
+/// Portero's own login, in the database named.
+pub(crate) async fn session_in(admin: &Config, database: &str) -> Result<Session> {
+    let mut config = admin.clone();
+    config.dbname(database);
+    Ok(connect(&config).await?)
+}
+
+/// What is known of a database on the server.
+enum Found {
+    Nothing,
+    /// Ours, by its mark; or unmarked and owned by us under the opaque name that only our registry row holds: the
+    /// moment between `CREATE DATABASE` and `COMMENT`.
+    Ours,
+    Foreign,
+}
+
+async fn find_database(session: &Session, database: &DatabaseName, tenant: TenantId) -> Result<Found> {
+    let row = session
+        .query_opt(
+            "SELECT shobj_description(oid, 'pg_database'), pg_get_userbyid(datdba) = current_user
+             FROM pg_catalog.pg_database WHERE datname = $1",
+            &[&database.as_str()],
+        )
+        .await?;
+    Ok(judge(row.map(|row| (row.get(0), row.get(1))), tenant))
+}
+
+async fn find_role(session: &Session, role: &RoleName, tenant: TenantId) -> Result<Found> {
+    let row = session
+        .query_opt("SELECT shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1", &[&role.as_str()])
+        .await?;
+    Ok(judge(row.map(|row| (row.get(0), true)), tenant))
+}
+
+fn judge(row: Option<(Option<String>, bool)>, tenant: TenantId) -> Found {
+    match row {
+        None => Found::Nothing,
+        Some((Some(mark), _)) if mark == database_mark(tenant) => Found::Ours,
+        Some((None, true)) => Found::Ours,
+        Some(_) => Found::Foreign,
+    }
+}
+
+/// Makes the tenant's database: closed to everybody until its rights are set, marked, then opened.
+pub(crate) async fn create_database(session: &Session, database: &DatabaseName, tenant: TenantId) -> Result<()> {
+    let name = ident(database.as_str());
+    match find_database(session, database, tenant).await? {
+        Found::Foreign => return Err(ServerError::Foreign(format!("database {database}"))),
+        Found::Ours => {}
+        Found::Nothing => {
+            session
+                .batch_execute(&format!(
+                    "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' STRATEGY wal_log ALLOW_CONNECTIONS false"
+                ))
+                .await?;
+        }
+    }
+    session.batch_execute(&format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC")).await?;
+    session
+        .batch_execute(&format!("COMMENT ON DATABASE {name} IS {}", literal(&database_mark(tenant))))
+        .await?;
+    session.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await?;
+    Ok(())
+}
+
+/// Makes the tenant's role, or sets it as it should be: login, the verifier, the limits, nothing else.
+pub(crate) async fn create_role(session: &mut Session, role: &RoleName, verifier: &str, tenant: TenantId) -> Result<()> {
+    let name = ident(role.as_str());
+    let exists = match find_role(session, role, tenant).await? {
+        Found::Foreign => return Err(ServerError::Foreign(format!("role {role}"))),
+        Found::Ours => true,
+        Found::Nothing => false,
+    };
+    let txn = session.transaction().await?;
+    let verb = if exists { "ALTER" } else { "CREATE" };
+    txn.batch_execute(&format!(
+        "{verb} ROLE {name} WITH LOGIN NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT {CONNECTION_LIMIT} PASSWORD {}",
+        literal(verifier)
+    ))
+    .await?;
+    txn.batch_execute(&format!("COMMENT ON ROLE {name} IS {}", literal(&database_mark(tenant)))).await?;
+    for (setting, value) in ROLE_SETTINGS {
+        txn.batch_execute(&format!("ALTER ROLE {name} SET {setting} = {}", literal(value))).await?;
+    }
+    // Membership, the other way round: whoever fences a tenant must be allowed to end its sessions.
+    txn.batch_execute(&format!("GRANT {name} TO CURRENT_USER")).await?;
+    txn.commit().await?;
+    Ok(())
+}
+
+/// Lets the role into its database.
+pub(crate) async fn grant_connect(session: &Session, database: &DatabaseName, role: &RoleName) -> Result<()> {
+    let (database, role) = (ident(database.as_str()), ident(role.as_str()));
+    session.batch_execute(&format!("GRANT CONNECT ON DATABASE {database} TO {role}")).await?;
+    Ok(())
+}
+
+/// In the tenant's database: data yes, structure no.
+pub(crate) async fn grant_data(session: &Session, role: &RoleName) -> Result<()> {
+    let role = ident(role.as_str());
+    session
+        .batch_execute(&format!(
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC;
+             GRANT USAGE ON SCHEMA public TO {role};
+             ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};
+             ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE ON SEQUENCES TO {role};
+             ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+             ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO {role}"
+        ))
+        .await?;
+    Ok(())
+}
+
+/// After a migration: what the role may read but not rewrite.
+pub(crate) async fn restrict_data(session: &Session, role: &RoleName) -> Result<()> {
+    let role = ident(role.as_str());
+    session
+        .batch_execute(&format!(
+            "REVOKE INSERT, UPDATE, DELETE ON public.schema_history FROM {role};
+             REVOKE UPDATE, DELETE ON public.audit FROM {role}"
+        ))
+        .await?;
+    Ok(())
+}
+
+/// Drops the tenant's database and role. Nothing there is fine; somebody else's is an error.
+pub(crate) async fn drop_database_and_role(session: &Session, database: &DatabaseName, tenant: TenantId) -> Result<()> {
+    match find_database(session, database, tenant).await? {
+        Found::Foreign => return Err(ServerError::Foreign(format!("database {database}"))),
+        Found::Nothing => {}
+        Found::Ours => {
+            session.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str()))).await?;
+        }
+    }
+    let role = RoleName::from(database);
+    match find_role(session, &role, tenant).await? {
+        Found::Foreign => return Err(ServerError::Foreign(format!("role {role}"))),
+        Found::Nothing => {}
+        Found::Ours => session.batch_execute(&format!("DROP ROLE IF EXISTS {}", ident(role.as_str()))).await?,
+    }
+    Ok(())
+}
+
+/// Other databases of Portero's that this role may connect to: there must be none.
+pub(crate) async fn other_open_databases(session: &Session, role: &RoleName, own: &DatabaseName) -> Result<Vec<String>> {
+    let rows = session
+        .query(
+            "SELECT datname FROM pg_catalog.pg_database
+             WHERE datname <> $2 AND datallowconn AND pg_get_userbyid(datdba) = current_user
+               AND has_database_privilege($1, oid, 'CONNECT')
+             ORDER BY datname LIMIT 10",
+            &[&role.as_str(), &own.as_str()],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

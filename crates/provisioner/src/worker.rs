@@ -1,0 +1,128 @@
+//! Workers: claim a job, go on with it until it rests, claim the next.
+
+use crate::{
+    engine::{self, LEASE},
+    workflows::create_tenant,
+};
+use portero_kernel::JobId;
+use portero_registry::{Channel, Claim, JobStatus, Registry, RegistryError};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use uuid::Uuid;
+
+/// How a worker works.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerOptions {
+    /// Jobs that go on at the same time.
+    pub at_once: usize,
+    /// How often to look for jobs that nobody rang the bell for: written by others, or left by somebody who died.
+    pub look_every: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self { at_once: 4, look_every: Duration::from_secs(2) }
+    }
+}
+
+/// Works the registry's jobs.
+#[derive(Clone)]
+pub struct Worker {
+    registry: Registry,
+    id: Uuid,
+    options: WorkerOptions,
+}
+
+impl Worker {
+    /// A worker with a name of its own.
+    #[must_use]
+    pub fn new(registry: Registry, options: WorkerOptions) -> Self {
+        Self { registry, id: Uuid::new_v4(), options }
+    }
+
+    /// Works until told to stop. Then no job is claimed any more, and those under way are given up between two awaits
+    /// after `grace`: whoever claims them next goes on.
+    pub async fn run(self, mut stop: watch::Receiver<bool>, grace: Duration) {
+        let slots = Arc::new(Semaphore::new(self.options.at_once));
+        let mut under_way = JoinSet::new();
+        let mut bell = None;
+        while !*stop.borrow() {
+            if bell.as_ref().is_none_or(portero_registry::Bell::is_dead) {
+                bell = self.registry.listen(Channel::Jobs).await.ok();
+            }
+            self.claim_all(&slots, &mut under_way).await;
+            let rung = async {
+                match &bell {
+                    Some(bell) => bell.rung().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = stop.changed() => {}
+                () = rung => {}
+                Some(_) = under_way.join_next() => {}
+                () = tokio::time::sleep(self.options.look_every) => {}
+            }
+        }
+        let finished = async { while under_way.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, finished).await.is_err() {
+            tracing::warn!("jobs are still under way: whoever starts next goes on with them");
+        }
+    }
+
+    async fn claim_all(&self, slots: &Arc<Semaphore>, under_way: &mut JoinSet<()>) {
+        while let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            match self.registry.job_claim(self.id, LEASE, None).await {
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "no job could be claimed");
+                    return;
+                }
+                Ok(Some(claim)) => {
+                    let worker = self.clone();
+                    under_way.spawn(async move {
+                        worker.go_on(&claim).await;
+                        drop(slot);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Claims this job if nobody is working on it, and goes on with it; says where it is now.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn run_one(&self, id: JobId) -> Result<Option<JobStatus>, RegistryError> {
+        if let Some(claim) = self.registry.job_claim(self.id, LEASE, Some(id)).await? {
+            self.go_on(&claim).await;
+        }
+        Ok(self.registry.job_by_id(id).await?.map(|job| job.status))
+    }
+
+    async fn go_on(&self, claim: &Claim) {
+        let job = claim.lease.job();
+        let outcome = match claim.job.kind.as_str() {
+            create_tenant::KIND => self.create_tenant(claim).await,
+            other => {
+                tracing::error!(%job, kind = other, "this version of Portero doesn't know this kind of job");
+                Err(RegistryError::Unreadable("job's kind"))
+            }
+        };
+        match outcome {
+            Ok(status) => tracing::info!(%job, kind = claim.job.kind, subdomain = claim.job.subdomain, status = status.as_str(), "a job came to rest"),
+            Err(RegistryError::LeaseLost) => tracing::warn!(%job, "another worker has taken over the job"),
+            Err(error) => {
+                tracing::error!(%job, error = engine::chain(&error), "a job was left for another try");
+            }
+        }
+    }
+
+    async fn create_tenant(&self, claim: &Claim) -> Result<JobStatus, RegistryError> {
+        let context = create_tenant::Context::load(&self.registry, claim).await?;
+        engine::run(&self.registry, claim, &create_tenant::STEPS, &context).await
+    }
+}

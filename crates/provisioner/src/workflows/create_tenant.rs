@@ -1,0 +1,238 @@
+//! Making a tenant: from a reserved name to an open door.
+//!
+//! The name was reserved in the transaction that wrote the job, and every id and name below was chosen then, so each
+//! step can look first and act only on what is this tenant's.
+
+use crate::{
+    ServerError, TENANT_MIGRATIONS,
+    engine::{Step, StepError, chain},
+    server,
+};
+use portero_kernel::{ExposeSecret, RoleName, SecretString, UserId};
+use portero_pg::{prove, scram_verifier};
+use portero_registry::{Claim, Lease, Registry, RegistryError, TenantLogin, TenantRow};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Config;
+
+/// The job's kind in the log.
+pub const KIND: &str = "create_tenant";
+
+/// The steps, in order.
+pub static STEPS: [Step<Context>; 9] = [
+    Step::new("reserve", |_| Box::pin(async { Ok(()) })).undo(|c| Box::pin(release(c))),
+    Step::new("database_cleanup", |_| Box::pin(async { Ok(()) })).undo(|c| Box::pin(drop_everything(c))),
+    Step::new("claim_or_create_database", |c| Box::pin(create_database(c))),
+    Step::new("role", |c| Box::pin(create_role(c))),
+    Step::new("grants", |c| Box::pin(grant(c))),
+    Step::new("migrate", |c| Box::pin(migrate(c))),
+    Step::new("seed_admin", |c| Box::pin(seed_admin(c))),
+    Step::new("verify", |c| Box::pin(verify(c))),
+    Step::new("activate", |c| Box::pin(activate(c))),
+];
+
+/// The names of the steps, in order.
+#[must_use]
+pub fn step_names() -> Vec<&'static str> {
+    STEPS.iter().map(Step::name).collect()
+}
+
+/// The first admin, as the job keeps it, sealed, until it rests.
+#[derive(Serialize, Deserialize)]
+pub struct Admin {
+    email: String,
+    password_hash: String,
+}
+
+impl Admin {
+    /// The secret to write the job with: the address and the argon2id hash; the password itself is kept nowhere.
+    ///
+    /// # Panics
+    /// Never: two strings are always JSON.
+    #[must_use]
+    pub fn to_secret(email: &portero_kernel::EmailAddress, password_hash: String) -> SecretString {
+        let admin = Self { email: email.to_string(), password_hash };
+        SecretString::from(serde_json::to_string(&admin).expect("two strings are JSON"))
+    }
+}
+
+/// What the steps work with.
+pub struct Context {
+    registry: Registry,
+    lease: Lease,
+    /// Nothing where an earlier undo has already released the name: there is nothing left to do.
+    subject: Option<Subject>,
+    secret: Option<SecretString>,
+}
+
+struct Subject {
+    tenant: TenantRow,
+    login: TenantLogin,
+    admin: Config,
+}
+
+impl Context {
+    /// Reads what the steps of a claimed job need.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn load(registry: &Registry, claim: &Claim) -> Result<Self, RegistryError> {
+        let subject = match registry.tenant_by_id(claim.job.tenant).await? {
+            None => None,
+            Some(tenant) => {
+                let login =
+                    registry.tenant_login(tenant.id).await?.ok_or(RegistryError::Unreadable("tenant's login"))?;
+                let server =
+                    registry.server_by_id(tenant.server).await?.ok_or(RegistryError::Unreadable("tenant's server"))?;
+                Some(Subject { tenant, login, admin: server.admin })
+            }
+        };
+        Ok(Self { registry: registry.clone(), lease: claim.lease.clone(), subject, secret: claim.secret.clone() })
+    }
+
+    fn subject(&self) -> Result<&Subject, StepError> {
+        self.subject.as_ref().ok_or_else(|| StepError::Never("the tenant is not in the registry".to_owned()))
+    }
+}
+
+impl Subject {
+    fn role(&self) -> RoleName {
+        self.login.role()
+    }
+
+    /// Portero's own session in the server's maintenance database.
+    async fn on_server(&self) -> Result<portero_pg::Session, ServerError> {
+        server::session_in(&self.admin, self.admin.get_dbname().unwrap_or("postgres")).await
+    }
+
+    /// Portero's own session in the tenant's database.
+    async fn in_database(&self) -> Result<portero_pg::Session, StepError> {
+        let session = server::session_in(&self.admin, self.tenant.database.as_str()).await?;
+        prove(&session, self.tenant.id).await.map_err(|error| StepError::Never(chain(&error)))?;
+        // Nothing that a tenant may have planted in another schema is ever found by name.
+        session.batch_execute("SET search_path = public").await?;
+        Ok(session)
+    }
+}
+
+impl From<ServerError> for StepError {
+    fn from(error: ServerError) -> Self {
+        if error.may_pass() { Self::Again(chain(&error)) } else { Self::Never(chain(&error)) }
+    }
+}
+
+impl From<tokio_postgres::Error> for StepError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        ServerError::from(error).into()
+    }
+}
+
+async fn release(context: &Context) -> Result<(), StepError> {
+    let Some(subject) = &context.subject else { return Ok(()) };
+    Ok(context.registry.tenant_release(subject.tenant.id, &context.lease).await?)
+}
+
+async fn drop_everything(context: &Context) -> Result<(), StepError> {
+    let Some(subject) = &context.subject else { return Ok(()) };
+    let session = subject.on_server().await?;
+    server::drop_database_and_role(&session, &subject.tenant.database, subject.tenant.id).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn create_database(context: &Context) -> Result<(), StepError> {
+    let subject = context.subject()?;
+    let session = subject.on_server().await?;
+    server::create_database(&session, &subject.tenant.database, subject.tenant.id).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn create_role(context: &Context) -> Result<(), StepError> {
+    let subject = context.subject()?;
+    let mut session = subject.on_server().await?;
+    let verifier = scram_verifier(&subject.login.password);
+    server::create_role(&mut session, &subject.role(), &verifier, subject.tenant.id).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn grant(context: &Context) -> Result<(), StepError> {
+    let subject = context.subject()?;
+    let session = subject.in_database().await?;
+    server::grant_connect(&session, &subject.tenant.database, &subject.role()).await?;
+    server::grant_data(&session, &subject.role()).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn migrate(context: &Context) -> Result<(), StepError> {
+    let subject = context.subject()?;
+    let mut session = subject.in_database().await?;
+    let version = TENANT_MIGRATIONS.run(&mut session).await.map_err(|error| StepError::Again(chain(&error)))?;
+    server::restrict_data(&session, &subject.role()).await?;
+    session.close().await;
+    Ok(context.registry.tenant_set_schema_version(subject.tenant.id, version, &context.lease).await?)
+}
+
+async fn seed_admin(context: &Context) -> Result<(), StepError> {
+    let subject = context.subject()?;
+    let missing = || StepError::Never("the job has no first admin".to_owned());
+    let secret = context.secret.as_ref().ok_or_else(missing)?;
+    let admin: Admin = serde_json::from_str(secret.expose_secret()).map_err(|_| missing())?;
+    let id: UserId = subject.tenant.admin.ok_or_else(missing)?;
+    let mut session = subject.in_database().await?;
+    let txn = session.transaction().await?;
+    let seeded = txn
+        .execute(
+            "INSERT INTO public.users (id, email, password_hash, role) VALUES ($1, $2, $3, 'admin') ON CONFLICT (id) DO NOTHING",
+            &[&id.uuid(), &admin.email, &admin.password_hash],
+        )
+        .await?;
+    if seeded == 1 {
+        txn.execute("INSERT INTO public.audit (action, subject_id) VALUES ('company.created', $1)", &[&id.uuid()]).await?;
+    }
+    txn.commit().await?;
+    session.close().await;
+    Ok(())
+}
+
+/// Goes through the door as the tenant will, and rattles at the others.
+async fn verify(context: &Context) -> Result<(), StepError> {
+    let subject = context.subject()?;
+    let role = subject.role();
+    let login = portero_pg::Address::of(&subject.admin).login(
+        role.as_str(),
+        &subject.login.password,
+        subject.tenant.database.as_str(),
+        "portero verify",
+    );
+    let session = portero_pg::connect(&login).await?;
+    prove(&session, subject.tenant.id).await.map_err(|error| StepError::Never(chain(&error)))?;
+    let users: i64 = session.query_one("SELECT count(*) FROM users WHERE role = 'admin'", &[]).await?.get(0);
+    let rights = session
+        .query_one(
+            "SELECT has_schema_privilege('public', 'CREATE') OR has_database_privilege(current_database(), 'CREATE, TEMPORARY')",
+            &[],
+        )
+        .await?;
+    session.close().await;
+    if users == 0 {
+        return Err(StepError::Never("the new database has no admin".to_owned()));
+    }
+    if rights.get::<_, bool>(0) {
+        return Err(StepError::Never("the tenant's role may create things in its database".to_owned()));
+    }
+    let session = subject.on_server().await?;
+    let others = server::other_open_databases(&session, &role, &subject.tenant.database).await?;
+    session.close().await;
+    if others.is_empty() {
+        Ok(())
+    } else {
+        Err(StepError::Never(format!("the tenant's role could connect to other databases: {}", others.join(", "))))
+    }
+}
+
+async fn activate(context: &Context) -> Result<(), StepError> {
+    let subject = context.subject()?;
+    Ok(context.registry.tenant_activate(subject.tenant.id, &context.lease).await?)
+}

@@ -1,0 +1,3 @@
+//! The workflows, one file each.
+
+pub mod create_tenant;

@@ -1,0 +1,149 @@
+//! The central database: which company has which database, on which server, and what is being done about it.
+//!
+//! All SQL on the registry's tables is here, a module per noun, a function per statement. Secrets go in sealed and
+//! come out only by the functions that say so. This room knows nothing of a tenant's schema and nothing of HTTP.
+//! Next: `router` reads routes from here, `provisioner` works the jobs.
+
+mod jobs;
+mod routes;
+mod secrets;
+mod servers;
+mod tenants;
+
+pub use jobs::{Claim, JobRow, JobStatus, Lease, NewJob, StepRow, StepStatus};
+pub use routes::{Bell, Channel, RouteChange, RouteRow};
+pub use secrets::TenantLogin;
+pub use servers::ServerRow;
+pub use tenants::{NewTenant, TenantRow, TenantStatus};
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction};
+use portero_auth::{MasterKey, Sealer};
+use portero_kernel::SchemaVersion;
+use portero_pg::{Class, MigrateError, Migrations, Session, classify};
+use std::{sync::Arc, time::Duration};
+use tokio_postgres::{Config, NoTls};
+
+mod embedded {
+    refinery::embed_migrations!("../../registry-migrations");
+}
+
+/// The registry's own schema.
+pub const MIGRATIONS: Migrations = Migrations::new(embedded::migrations::runner);
+
+/// Why the registry didn't answer, or refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// It can't be reached, or has no connection free in time.
+    #[error("the registry can't be reached")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It answered with an error.
+    #[error("a statement on the registry failed")]
+    Statement(#[source] tokio_postgres::Error),
+    /// The subdomain belongs to somebody.
+    #[error("the subdomain is taken")]
+    SubdomainTaken,
+    /// A secret could not be opened.
+    #[error("a secret in the registry can't be opened: {0}")]
+    Secret(String),
+    /// A row holds something that this version doesn't understand.
+    #[error("the registry holds a {0} that this version of Portero doesn't understand")]
+    Unreadable(&'static str),
+    /// The lease of a job was lost to another worker: this one must stop.
+    #[error("another worker has taken over the job")]
+    LeaseLost,
+}
+
+impl From<tokio_postgres::Error> for RegistryError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match classify(&error) {
+            Class::Unavailable | Class::TooManyConnections | Class::Refused => Self::Unavailable(Box::new(error)),
+            _ => Self::Statement(error),
+        }
+    }
+}
+
+impl From<PoolError> for RegistryError {
+    fn from(error: PoolError) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+/// The registry's result.
+pub type Result<T> = std::result::Result<T, RegistryError>;
+
+/// A handle to the registry: a small pool of connections and the key to its secrets. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    pool: Pool,
+    config: Config,
+    sealer: Arc<Sealer>,
+}
+
+impl Registry {
+    /// A handle; nothing is connected yet.
+    ///
+    /// # Panics
+    /// Never: the pool's builder fails only without a runtime for its timeouts, which it is given.
+    #[must_use]
+    pub fn new(config: Config, key: &MasterKey) -> Self {
+        let manager =
+            Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let pool = Pool::builder(manager)
+            .max_size(8)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(Duration::from_secs(3)))
+            .create_timeout(Some(Duration::from_secs(3)))
+            .build()
+            .expect("a runtime is given");
+        Self { pool, config, sealer: Arc::new(Sealer::new(key)) }
+    }
+
+    /// Brings the registry's schema to this program's version.
+    ///
+    /// # Errors
+    /// The connection, or a migration.
+    pub async fn migrate(&self) -> std::result::Result<SchemaVersion, MigrateError> {
+        let mut session = portero_pg::connect(&self.config).await?;
+        let version = MIGRATIONS.run(&mut session).await;
+        session.close().await;
+        version
+    }
+
+    /// The version of the registry's schema.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn schema_version(&self) -> std::result::Result<SchemaVersion, MigrateError> {
+        let session = portero_pg::connect(&self.config).await?;
+        let version = MIGRATIONS.version(&session).await;
+        session.close().await;
+        version
+    }
+
+    /// A connection outside the pool, for what lasts or looks around: LISTEN, checks.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn session(&self) -> Result<Session> {
+        Ok(portero_pg::connect(&self.config).await?)
+    }
+
+    /// Whether the registry answers.
+    ///
+    /// # Errors
+    /// If it doesn't.
+    pub async fn ping(&self) -> Result<()> {
+        self.client().await?.query_one("SELECT 1", &[]).await?;
+        Ok(())
+    }
+
+    async fn client(&self) -> Result<Object> {
+        Ok(self.pool.get().await?)
+    }
+}
+
+/// Notes in the transaction of a change that the tenant's route is another now.
+async fn route_changed_in_txn(txn: &Transaction<'_>, tenant: portero_kernel::TenantId) -> Result<()> {
+    txn.execute("SELECT public.route_changed($1)", &[&tenant.uuid()]).await?;
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! The companies: who has which subdomain and which database, and whether its door is open.
+
+use crate::{Lease, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn};
+use deadpool_postgres::Transaction;
+use portero_kernel::{CompanyName, DatabaseName, SchemaVersion, ServerId, Subdomain, TenantId, UserId};
+use portero_pg::violated_constraint;
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+/// Where a tenant is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantStatus {
+    /// Its database is being made.
+    Provisioning,
+    /// Its door is open.
+    Active,
+    /// Its door is shut and its data kept.
+    Paused,
+}
+
+impl TenantStatus {
+    /// As the registry and the wire write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioning => "provisioning",
+            Self::Active => "active",
+            Self::Paused => "paused",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        match text {
+            "provisioning" => Ok(Self::Provisioning),
+            "active" => Ok(Self::Active),
+            "paused" => Ok(Self::Paused),
+            _ => Err(RegistryError::Unreadable("tenant's status")),
+        }
+    }
+}
+
+/// A tenant as it is about to be reserved.
+pub struct NewTenant<'a> {
+    /// Its id.
+    pub id: TenantId,
+    /// The company's name.
+    pub name: &'a CompanyName,
+    /// The subdomain it asked for.
+    pub subdomain: &'a Subdomain,
+    /// The login its role will have.
+    pub login: &'a TenantLogin,
+    /// The first admin's id in the tenant's own database.
+    pub admin: UserId,
+    /// The server that will hold its database.
+    pub server: ServerId,
+}
+
+/// A tenant.
+#[derive(Debug, Clone)]
+pub struct TenantRow {
+    /// Its id.
+    pub id: TenantId,
+    /// The company's name.
+    pub name: CompanyName,
+    /// Its subdomain.
+    pub subdomain: Subdomain,
+    /// Its database, and role of the same name.
+    pub database: DatabaseName,
+    /// When it signed up.
+    pub created_at: OffsetDateTime,
+    /// Where it is in its life.
+    pub status: TenantStatus,
+    /// The first admin's id in its own database.
+    pub admin: Option<UserId>,
+    /// The server that holds its database.
+    pub server: ServerId,
+    /// The version of its schema.
+    pub schema_version: SchemaVersion,
+    /// Why it was paused, if anybody said.
+    pub pause_reason: Option<String>,
+}
+
+const COLUMNS: &str =
+    "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason";
+
+impl TenantRow {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: TenantId::from(row.get::<_, Uuid>("id")),
+            name: CompanyName::parse(row.get("name")).map_err(|_| RegistryError::Unreadable("company's name"))?,
+            subdomain: Subdomain::parse(row.get("subdomain")).map_err(|_| RegistryError::Unreadable("subdomain"))?,
+            database: row.get::<_, &str>("db_name").parse().map_err(|_| RegistryError::Unreadable("database's name"))?,
+            created_at: row.get("created_at"),
+            status: TenantStatus::parse(row.get("status"))?,
+            admin: row.get::<_, Option<Uuid>>("admin_user_id").map(UserId::from),
+            server: ServerId::from(row.get::<_, Uuid>("server_id")),
+            schema_version: row.get("schema_version"),
+            pause_reason: row.get("pause_reason"),
+        })
+    }
+}
+
+impl Registry {
+    /// Reserves the subdomain and notes the tenant as being made.
+    ///
+    /// # Errors
+    /// [`RegistryError::SubdomainTaken`] where somebody has it, also where they took it in this very moment.
+    pub(crate) async fn tenant_insert_in_txn(&self, txn: &Transaction<'_>, new: &NewTenant<'_>) -> Result<()> {
+        let sealed = self.seal_login(new.id, new.login);
+        txn.execute(
+            "INSERT INTO tenants (id, name, subdomain, db_name, db_url, status, admin_user_id, server_id)
+             VALUES ($1, $2, $3, $4, $5, 'provisioning', $6, $7)",
+            &[
+                &new.id.uuid(),
+                &new.name.as_str(),
+                &new.subdomain.as_str(),
+                &new.login.database.as_str(),
+                &sealed,
+                &new.admin.uuid(),
+                &new.server.uuid(),
+            ],
+        )
+        .await
+        .map_err(|error| match violated_constraint(&error) {
+            Some("tenants_subdomain_key") => RegistryError::SubdomainTaken,
+            _ => error.into(),
+        })?;
+        route_changed_in_txn(txn, new.id).await
+    }
+
+    /// A tenant by its id.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenant_by_id(&self, id: TenantId) -> Result<Option<TenantRow>> {
+        let sql = select_where(COLUMNS, "id = $1");
+        let row = self.client().await?.query_opt(&sql, &[&id.uuid()]).await?;
+        row.as_ref().map(TenantRow::from_row).transpose()
+    }
+
+    /// A tenant by its subdomain.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenant_by_subdomain(&self, subdomain: &Subdomain) -> Result<Option<TenantRow>> {
+        let sql = select_where(COLUMNS, "subdomain = $1");
+        let row = self.client().await?.query_opt(&sql, &[&subdomain.as_str()]).await?;
+        row.as_ref().map(TenantRow::from_row).transpose()
+    }
+
+    /// Up to `limit` tenants in the order of their subdomains, after the one named.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_after(&self, after: Option<&Subdomain>, limit: i64) -> Result<Vec<TenantRow>> {
+        let sql = select_where(COLUMNS, "subdomain > $1 ORDER BY subdomain LIMIT $2");
+        let after = after.map_or("", Subdomain::as_str);
+        let rows = self.client().await?.query(&sql, &[&after, &limit]).await?;
+        rows.iter().map(TenantRow::from_row).collect()
+    }
+
+    /// How many tenants there are in each state.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_by_status(&self) -> Result<Vec<(TenantStatus, i64)>> {
+        let rows = self.client().await?.query("SELECT status, count(*) FROM tenants GROUP BY status ORDER BY status", &[]).await?;
+        rows.iter().map(|row| Ok((TenantStatus::parse(row.get(0))?, row.get(1)))).collect()
+    }
+
+    /// Whether somebody has the subdomain.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn subdomain_taken(&self, subdomain: &Subdomain) -> Result<bool> {
+        let row = self
+            .client()
+            .await?
+            .query_one("SELECT EXISTS (SELECT FROM tenants WHERE subdomain = $1)", &[&subdomain.as_str()])
+            .await?;
+        Ok(row.get(0))
+    }
+
+    /// How a tenant's role logs in.
+    ///
+    /// # Errors
+    /// The registry, or a secret that doesn't open.
+    pub async fn tenant_login(&self, id: TenantId) -> Result<Option<TenantLogin>> {
+        let row = self.client().await?.query_opt("SELECT db_url FROM tenants WHERE id = $1", &[&id.uuid()]).await?;
+        row.map(|row| self.open_login(id, row.get(0))).transpose()
+    }
+
+    /// Opens the door of a tenant that was being made. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`RegistryError::LeaseLost`] where another worker has the job.
+    pub async fn tenant_activate(&self, id: TenantId, lease: &Lease) -> Result<()> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        lease.check_in_txn(&txn).await?;
+        let changed = txn
+            .execute("UPDATE tenants SET status = 'active' WHERE id = $1 AND status = 'provisioning'", &[&id.uuid()])
+            .await?;
+        if changed == 1 {
+            route_changed_in_txn(&txn, id).await?;
+        }
+        txn.commit().await?;
+        Ok(())
+    }
+
+    /// Notes which version a tenant's schema has.
+    ///
+    /// # Errors
+    /// [`RegistryError::LeaseLost`] where another worker has the job.
+    pub async fn tenant_set_schema_version(&self, id: TenantId, version: SchemaVersion, lease: &Lease) -> Result<()> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        lease.check_in_txn(&txn).await?;
+        txn.execute("UPDATE tenants SET schema_version = $2 WHERE id = $1", &[&id.uuid(), &version]).await?;
+        txn.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets a tenant whose making was undone: its subdomain is free again.
+    ///
+    /// # Errors
+    /// [`RegistryError::LeaseLost`] where another worker has the job.
+    pub async fn tenant_release(&self, id: TenantId, lease: &Lease) -> Result<()> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        lease.check_in_txn(&txn).await?;
+        let gone = txn.execute("DELETE FROM tenants WHERE id = $1 AND status = 'provisioning'", &[&id.uuid()]).await?;
+        if gone == 1 {
+            route_changed_in_txn(&txn, id).await?;
+        }
+        txn.commit().await?;
+        Ok(())
+    }
+
+    /// Moves a tenant between `active` and `paused`; says whether it was there to be moved.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenant_set_paused(&self, id: TenantId, from: TenantStatus, reason: Option<&str>) -> Result<bool> {
+        let to = if from == TenantStatus::Active { TenantStatus::Paused } else { TenantStatus::Active };
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        let changed = txn
+            .execute(
+                "UPDATE tenants SET status = $3, pause_reason = $4 WHERE id = $1 AND status = $2",
+                &[&id.uuid(), &from.as_str(), &to.as_str(), &reason],
+            )
+            .await?;
+        if changed == 1 {
+            route_changed_in_txn(&txn, id).await?;
+        }
+        txn.commit().await?;
+        Ok(changed == 1)
+    }
+}
+
+/// `SELECT columns FROM tenants WHERE condition`, of constants only.
+fn select_where(columns: &'static str, condition: &'static str) -> String {
+    ["SELECT ", columns, " FROM tenants WHERE ", condition].concat()
+}

@@ -1,0 +1,94 @@
+//! Who is asking: a token or a cookie, proven against the sessions in the tenant's own database with each request, so
+//! that a logout, a disabled user or a deleted session counts from the next request on.
+
+use crate::{
+    TenantApi, User,
+    store::{sessions, users::Role},
+};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use portero_auth::SessionSecret;
+use portero_edge::{Db, Kind, Problem, TenantCtx};
+use portero_kernel::SessionId;
+use std::pin::Pin;
+use time::OffsetDateTime;
+
+/// A logged-in user, and the connection that proved it.
+pub struct Actor {
+    /// Who.
+    pub user: User,
+    /// By which login.
+    pub session: SessionId,
+    /// The tenant they belong to.
+    pub tenant: TenantCtx,
+    /// A connection to that tenant's database.
+    pub db: Db,
+}
+
+/// An [`Actor`] who is an admin of the company.
+pub struct Admin(pub Actor);
+
+enum Shown {
+    Token(String),
+    Cookie(SessionSecret),
+}
+
+impl Actor {
+    /// Reads the token, or else the cookie, and looks up its session.
+    ///
+    /// # Errors
+    /// [`Kind::Unauthorized`], or what the client reads where there is no connection.
+    pub async fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let tenant = TenantCtx::of(request)?;
+        let api = request.app_data::<web::Data<TenantApi>>().ok_or_else(|| Problem::internal("the tenant API is not configured"))?;
+        let unauthorized = || Problem::new(Kind::Unauthorized);
+        match shown(request, api).ok_or_else(unauthorized)? {
+            Shown::Token(token) => {
+                let claims = api.tokens(tenant.id()).verify_access(&token, OffsetDateTime::now_utc()).map_err(|error| {
+                    tracing::info!(tenant = %tenant.id(), %error, "a token was refused");
+                    unauthorized()
+                })?;
+                let db = Db::of(request).await?;
+                let user = sessions::user_of_api_session(&db, claims.session, claims.user).await?.ok_or_else(unauthorized)?;
+                Ok(Self { user, session: claims.session, tenant, db })
+            }
+            Shown::Cookie(secret) => {
+                let db = Db::of(request).await?;
+                let (session, user) =
+                    sessions::user_of_web_session(&db, &secret.digest()).await?.ok_or_else(unauthorized)?;
+                Ok(Self { user, session, tenant, db })
+            }
+        }
+    }
+}
+
+fn shown(request: &HttpRequest, api: &TenantApi) -> Option<Shown> {
+    if let Some(value) = request.headers().get(header::AUTHORIZATION) {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| Shown::Token(token.trim().to_owned()));
+    }
+    let cookie = request.cookie(api.session_cookie())?;
+    SessionSecret::parse(cookie.value()).ok().map(Shown::Cookie)
+}
+
+impl FromRequest for Actor {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { Self::of(&request).await })
+    }
+}
+
+impl FromRequest for Admin {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let actor = Actor::of(&request).await?;
+            if actor.user.role == Role::Admin { Ok(Self(actor)) } else { Err(Problem::new(Kind::Forbidden)) }
+        })
+    }
+}

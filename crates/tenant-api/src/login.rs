@@ -1,0 +1,102 @@
+//! Logging in and out. Unknown user, wrong password and disabled user read alike and take alike.
+
+use crate::{
+    Actor, TenantApi, User,
+    store::{audit, sessions, users},
+};
+use portero_auth::{AuthError, Password, SessionSecret, Verdict};
+use portero_edge::{Db, Kind, Problem, TenantCtx};
+use portero_kernel::{EmailAddress, ExposeSecret, SecretString, SessionId};
+use serde_json::json;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// How long a token is good.
+pub const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
+/// How long a cookie is good.
+pub const COOKIE_TTL: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Logs in for the API: a token.
+///
+/// # Errors
+/// [`Kind::WrongCredentials`]; [`Kind::Overloaded`] where too many passwords are being checked.
+pub async fn with_token(api: &TenantApi, tenant: &TenantCtx, db: Db, email: &str, password: SecretString) -> Result<String, Problem> {
+    let (db, user) = check(api, tenant, db, email, password).await?;
+    let session = SessionId::generate();
+    sessions::session_insert_api(&db, session, user.id, TOKEN_TTL).await?;
+    Ok(api.tokens(tenant.id()).issue_access(user.id, session, OffsetDateTime::now_utc(), TOKEN_TTL))
+}
+
+/// Logs in for the pages: a new secret for the cookie.
+///
+/// # Errors
+/// As [`with_token`].
+pub async fn with_cookie(api: &TenantApi, tenant: &TenantCtx, db: Db, email: &str, password: SecretString) -> Result<SessionSecret, Problem> {
+    let (db, user) = check(api, tenant, db, email, password).await?;
+    web_session(&db, &user).await
+}
+
+/// Logs in the admin who just signed up, by the token that the apex gave their browser.
+///
+/// # Errors
+/// [`Kind::Unauthorized`] for a token that isn't one, is past its time, was used, or whose user may not log in.
+pub async fn with_handoff(api: &TenantApi, tenant: &TenantCtx, db: &Db, token: &str) -> Result<SessionSecret, Problem> {
+    let unauthorized = || Problem::new(Kind::Unauthorized);
+    let claims = api.tokens(tenant.id()).verify_handoff(token, OffsetDateTime::now_utc()).map_err(|error| {
+        tracing::info!(tenant = %tenant.id(), %error, "a hand-over token was refused");
+        unauthorized()
+    })?;
+    let user = users::user_by_id(db, claims.user).await?.filter(|user| user.disabled_at.is_none()).ok_or_else(unauthorized)?;
+    if !sessions::handoff_use(db, claims.jti).await? {
+        return Err(unauthorized());
+    }
+    web_session(db, &user).await
+}
+
+/// Ends the login that this request came by.
+///
+/// # Errors
+/// The database.
+pub async fn out(actor: &Actor) -> Result<(), Problem> {
+    Ok(sessions::session_delete(&actor.db, actor.session).await?)
+}
+
+async fn web_session(db: &Db, user: &User) -> Result<SessionSecret, Problem> {
+    let secret = SessionSecret::generate();
+    sessions::session_insert_web(db, SessionId::generate(), user.id, &secret.digest(), COOKIE_TTL).await?;
+    Ok(secret)
+}
+
+async fn check(api: &TenantApi, tenant: &TenantCtx, db: Db, email: &str, password: SecretString) -> Result<(Db, User), Problem> {
+    // An address that isn't one belongs to nobody; the work below is the same.
+    let found = match EmailAddress::parse(email) {
+        Ok(email) => users::credentials_by_email(&db, &email).await?,
+        Err(_) => None,
+    };
+    let candidate = password.clone();
+    let verdict = api.passwords.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await.map_err(|error| match error {
+        AuthError::Busy => Problem::new(Kind::Overloaded),
+        error => Problem::internal(error),
+    })?;
+    let refused = |user: Option<&User>| {
+        tracing::info!(tenant = %tenant.id(), user = user.map(|user| tracing::field::display(user.id)), "a login was refused");
+        Problem::new(Kind::WrongCredentials)
+    };
+    let Verdict::Match { rehash } = verdict else {
+        let known = found.as_ref().map(|found| found.user.id);
+        audit::audit_insert(&db, None, "login.refused", known, &json!({})).await?;
+        return Err(refused(found.as_ref().map(|found| &found.user)));
+    };
+    let Some(user) = found.map(|found| found.user).filter(|user| user.disabled_at.is_none()) else {
+        return Err(refused(None));
+    };
+    if rehash
+        && let Ok(password) = Password::parse(candidate.expose_secret(), &[])
+        && let Ok(hash) = api.passwords.hash(&password).await
+    {
+        users::password_hash_set(&db, user.id, &hash).await?;
+    }
+    sessions::sessions_delete_expired(&db, user.id).await?;
+    audit::audit_insert(&db, Some(user.id), "login.accepted", Some(user.id), &json!({})).await?;
+    Ok((db, user))
+}

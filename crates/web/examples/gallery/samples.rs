@@ -1,0 +1,168 @@
+//! Every page with something in it, friendly and hostile: for the gallery, and for the tests.
+
+use portero_web::pages::{
+    Action, AddUser, AddUserErrors, Frame, HomePage, JobStatus, LandingPage, LoginPage, Me, MessagePage,
+    ProgressPage, SignupErrors, SignupPage, SignupValues, Step, UserRow,
+};
+use portero_web::text::{Field, LoginState, Notice, Problem, Role, Trouble, Way};
+use portero_web::{Lang, RenderError, Template};
+
+pub(crate) const HOSTILE: &str = "<script>alert(1)</script>\"'&";
+pub(crate) const LONG: &str = "Ñandú株式会社ÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandúÑandú100";
+
+const APEX: &str = "http://localhost:8080";
+const BASE: &str = "localhost:8080";
+const ADDRESS: &str = "acme.localhost:8080";
+const JOB: &str = "0198a1b2-7c3d-7e4f-8a9b-0c1d2e3f4a5b";
+
+/// Every page in one language, by name.
+pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
+    let mut pages = Vec::new();
+    let mut add = |name: &str, page: Result<String, RenderError>| -> Result<(), RenderError> {
+        pages.push((name.to_owned(), page?));
+        Ok(())
+    };
+    add("landing", landing(lang, "", None).render())?;
+    let not_a_label = lang.words().refusal(Field::Subdomain, "not-a-label", 0);
+    add("landing-not-found", landing(lang, HOSTILE, Some(&not_a_label)).render())?;
+    add("signup", signup(lang, SignupValues::default(), SignupErrors::default(), None).render())?;
+    let typed =
+        SignupValues { company: "Panadería La Añañuca", subdomain: "añañuca", email: "ana@acme" };
+    add("signup-errors", signup(lang, typed, signup_errors(lang), None).render())?;
+    let hostile = SignupValues { company: HOSTILE, subdomain: LONG, email: HOSTILE };
+    let busy = Some(Trouble::Busy);
+    add("signup-busy", signup(lang, hostile, SignupErrors::default(), busy).render())?;
+
+    let under_way = [("reserve", "done"), ("database_cleanup", "done"), ("create_database", "running")];
+    add("progress-running", progress(lang, "Acme", ADDRESS, &under_way, JobStatus::Running).render())?;
+    let done: Vec<_> = portero_web::text::StepKey::ALL.iter().map(|key| (key.code(), "done")).collect();
+    add("progress-done", progress(lang, "Acme", ADDRESS, &done, JobStatus::Done).render())?;
+    let undone = [("reserve", "undone"), ("database_cleanup", "undone"), ("create_database", "failed")];
+    let failed = JobStatus::Failed { message: None, retry_href: "/signup" };
+    let long_address = format!("{}.{BASE}", "a".repeat(40));
+    add("progress-failed", progress(lang, LONG, &long_address, &undone, failed).render())?;
+    let told = JobStatus::Failed { message: Some(HOSTILE), retry_href: "/signup" };
+    add("progress-failed-told", progress(lang, HOSTILE, ADDRESS, &undone, told).render())?;
+
+    for state in LoginState::ALL {
+        add(&format!("login-{}", state.code()), login(lang, "Acme", "", *state).render())?;
+    }
+    add("login-long", login(lang, LONG, HOSTILE, LoginState::Refused).render())?;
+
+    let people = people();
+    add("home-admin", home(lang, "Acme", &people, Some(Notice::Welcome), Some(AddUser::default())).render())?;
+    add("home-member", home(lang, "Acme", &people, None, None).render())?;
+    add("home-hostile", home(lang, LONG, &people, Some(Notice::LastAdmin), Some(add_user(lang))).render())?;
+
+    for problem in Problem::ALL {
+        add(&format!("message-{}", problem.code()), message(lang, *problem).render())?;
+    }
+    Ok(pages)
+}
+
+fn landing<'a>(lang: Lang, find_value: &'a str, find_error: Option<&'a str>) -> LandingPage<'a> {
+    LandingPage { frame: Frame::apex(lang, "/"), base: BASE, find_value, find_error }
+}
+
+fn signup<'a>(
+    lang: Lang,
+    values: SignupValues<'a>,
+    errors: SignupErrors,
+    trouble: Option<Trouble>,
+) -> SignupPage<'a> {
+    SignupPage { frame: Frame::apex(lang, "/signup"), base: BASE, values, errors, trouble }
+}
+
+fn signup_errors(lang: Lang) -> SignupErrors {
+    let w = lang.words();
+    SignupErrors {
+        company: Some(w.refusal(Field::Company, "unprintable", 0)),
+        subdomain: Some(w.refusal(Field::Subdomain, "not-a-label", 0)),
+        email: Some(w.refusal(Field::Email, "not-an-email", 0)),
+        password: Some(w.refusal(Field::Password, "too-short", 8)),
+    }
+}
+
+fn progress<'a>(
+    lang: Lang,
+    company: &'a str,
+    address: &'a str,
+    steps: &[(&str, &str)],
+    status: JobStatus<'a>,
+) -> ProgressPage<'a> {
+    let steps = Step::of_signup(steps.iter().copied());
+    ProgressPage { frame: Frame::apex(lang, "/signup/job"), job: JOB, company, address, steps, status }
+}
+
+fn login<'a>(lang: Lang, company: &'a str, email: &'a str, state: LoginState) -> LoginPage<'a> {
+    let frame = Frame::tenant(lang, "/login", company, APEX);
+    LoginPage { frame, company, address: ADDRESS, email, state }
+}
+
+fn people() -> Vec<UserRow<'static>> {
+    let row = |id, email, role, active| UserRow {
+        id,
+        email,
+        role,
+        active,
+        created: "2026-01-31T09:05:00Z",
+        is_me: false,
+        is_last_admin: false,
+    };
+    vec![
+        UserRow { is_me: true, is_last_admin: true, ..row("u1", "ana@acme.test", Role::Admin, true) },
+        row("u2", "benjamin.valdes@acme.test", Role::Member, true),
+        row("u3", "carla@acme.test", Role::Admin, false),
+        row("u4/../x", HOSTILE, Role::Member, false),
+        row("u5", LONG, Role::Member, true),
+    ]
+}
+
+fn add_user(lang: Lang) -> AddUser<'static> {
+    let w = lang.words();
+    AddUser {
+        email: HOSTILE,
+        role: Some(Role::Admin),
+        errors: AddUserErrors {
+            email: Some(w.refusal(Field::Email, "taken", 0)),
+            password: Some(w.refusal(Field::Password, "too-common", 0)),
+            role: Some(w.refusal(Field::Role, "not-allowed", 0)),
+        },
+    }
+}
+
+fn home<'a>(
+    lang: Lang,
+    company: &'a str,
+    users: &[UserRow<'a>],
+    notice: Option<Notice>,
+    add: Option<AddUser<'a>>,
+) -> HomePage<'a> {
+    HomePage {
+        frame: Frame::tenant(lang, "/", company, APEX),
+        company,
+        me: Me { email: "ana@acme.test", role: if add.is_some() { Role::Admin } else { Role::Member } },
+        csrf: "0123456789abcdef",
+        users: users.to_vec(),
+        more_href: Some("/?after=u5"),
+        notice,
+        add,
+    }
+}
+
+fn message(lang: Lang, problem: Problem) -> MessagePage<'static> {
+    let (way, href) = match problem {
+        Problem::TenantNotFound => (Way::Signup, "http://localhost:8080/signup"),
+        Problem::NotFound | Problem::SignupClosed => (Way::Home, "/"),
+        Problem::CrossSite => (Way::Login, "/login"),
+        _ => (Way::Retry, "/"),
+    };
+    MessagePage {
+        frame: Frame::elsewhere(lang, "/", APEX),
+        problem,
+        address: (problem == Problem::TenantNotFound).then_some(ADDRESS),
+        action: Some(Action { way, href }),
+        request_id: (problem == Problem::Internal).then_some(JOB),
+        refresh_secs: (problem == Problem::TenantProvisioning).then_some(2),
+    }
+}

@@ -1,0 +1,20 @@
+//! One struct per page, with everything the page shows. `render` is [`askama::Template`]'s.
+//!
+//! Texts given to a page are escaped when rendered. Links given to a page (`href` fields) come from the platform's own
+//! settings and routes, never from a visitor.
+
+mod frame;
+mod home;
+mod landing;
+mod login;
+mod message;
+mod progress;
+mod signup;
+
+pub use frame::Frame;
+pub use home::{AddUser, AddUserErrors, HomePage, Me, UserRow};
+pub use landing::LandingPage;
+pub use login::LoginPage;
+pub use message::{Action, MessagePage};
+pub use progress::{JobStatus, ProgressPage, Step};
+pub use signup::{SignupErrors, SignupPage, SignupValues};

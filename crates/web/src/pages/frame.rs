@@ -1,0 +1,86 @@
+//! What stands around every page: the language, the head with its links, the header and the footer.
+
+use crate::assets;
+use crate::text::{Lang, Words};
+
+/// The surroundings of a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    pub(crate) lang: Lang,
+    pub(crate) w: &'static Words,
+    /// The page's own path, for the language switch.
+    pub(crate) path: &'a str,
+    /// The apex's front page.
+    pub(crate) apex: &'a str,
+    /// Whose house it is, on a tenant's host.
+    pub(crate) company: Option<&'a str>,
+}
+
+impl<'a> Frame<'a> {
+    /// A page of the apex. `path` is the path that `?lang=` is put behind: the page's own, or where it would be looked
+    /// at by GET if it answers a POST.
+    #[must_use]
+    pub fn apex(lang: Lang, path: &'a str) -> Self {
+        Self { lang, w: lang.words(), path: own_path(path), apex: "/", company: None }
+    }
+
+    /// A page on a company's host; the company's name leads. `apex_url` is the platform's address with its scheme and
+    /// port: `http://localhost:8080`.
+    #[must_use]
+    pub fn tenant(lang: Lang, path: &'a str, company: &'a str, apex_url: &'a str) -> Self {
+        Self { lang, w: lang.words(), path: own_path(path), apex: apex_url, company: Some(company) }
+    }
+
+    /// A page on a host that is nobody's, or whose company isn't to be named.
+    #[must_use]
+    pub fn elsewhere(lang: Lang, path: &'a str, apex_url: &'a str) -> Self {
+        Self { lang, w: lang.words(), path: own_path(path), apex: apex_url, company: None }
+    }
+
+    pub(crate) fn css(&self) -> &'static str {
+        &assets::stylesheet().url
+    }
+
+    pub(crate) fn js(&self) -> &'static str {
+        &assets::script().url
+    }
+
+    pub(crate) fn mark(&self) -> &'static str {
+        &assets::mark().url
+    }
+
+    pub(crate) fn languages(&self) -> [Lang; 2] {
+        Lang::ALL
+    }
+}
+
+/// The path without its query, and never one that a browser would take for another host (`//host`, `/\host`).
+fn own_path(path: &str) -> &str {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let odd = !path.starts_with('/')
+        || path[1..].starts_with(['/', '\\'])
+        || path.bytes().any(|b| b.is_ascii_control() || b == b' ');
+    if odd { "/" } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_switch_stays_in_the_house() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("/signup", "/signup"),
+            ("/signup?lang=en#x", "/signup"),
+            ("//evil.test", "/"),
+            ("/\\evil.test", "/"),
+            ("/\t/evil.test", "/"),
+            ("javascript:alert(1)", "/"),
+            ("", "/"),
+            ("/ñ", "/ñ"),
+        ] {
+            assert_eq!(own_path(path), expected, "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The page for states and errors that take a whole page.
+
+use super::Frame;
+use crate::text::{Problem, Way};
+use askama::Template;
+
+/// Title, text, and where to go from here. The words go by [`Problem`].
+#[derive(Debug, Clone, Template)]
+#[template(path = "message.html")]
+pub struct MessagePage<'a> {
+    /// The surroundings.
+    pub frame: Frame<'a>,
+    /// What it is.
+    pub problem: Problem,
+    /// The host that was asked for, to be shown over the door.
+    pub address: Option<&'a str>,
+    /// Where to go on.
+    pub action: Option<Action<'a>>,
+    /// The request's id: `X-Request-Id`.
+    pub request_id: Option<&'a str>,
+    /// After how many seconds the page looks again by itself; pair it with `Retry-After`. `None`: never.
+    pub refresh_secs: Option<u32>,
+}
+
+/// A link onward.
+#[derive(Debug, Clone, Copy)]
+pub struct Action<'a> {
+    /// What it says.
+    pub way: Way,
+    /// Where it leads: a path or the platform's own URL, never a visitor's.
+    pub href: &'a str,
+}
+
+impl MessagePage<'_> {
+    /// How the door in the picture stands.
+    fn door(&self) -> &'static str {
+        match self.problem {
+            Problem::TenantProvisioning => "working",
+            Problem::TenantBusy | Problem::TooManyRequests => "ajar",
+            _ => "shut",
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The apex's pages: the landing, the sign-up form, the page that shows a company being set up, the way in.
+
+use crate::{
+    Lang,
+    pages::{Frame, JobStatus, LandingPage, ProgressPage, SignupErrors, SignupPage, SignupValues, Step},
+    routes::{Visit, Web, page_route, see_other, spoken},
+    text::{Field, Trouble},
+};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    cookie::time::Duration,
+    http::{StatusCode, header},
+    web,
+};
+use portero_auth::SessionSecret;
+use portero_control::{Control, FieldNames, JobView, SignUp, SignUpError};
+use portero_edge::{Form, Kind, Problem, SignUpTurn};
+use portero_kernel::{ExposeSecret, FieldError, JobId, Refusal, Subdomain};
+use portero_tenant_api::TenantApi;
+use serde::Deserialize;
+use std::{convert::Infallible, time::Duration as StdDuration};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// How often the page that watches a job looks.
+const LOOK_EVERY: StdDuration = StdDuration::from_millis(200);
+/// How long it watches before the browser must ask again.
+const WATCH_FOR: StdDuration = StdDuration::from_secs(600);
+/// How often something is sent while nothing happens, so that no proxy in between gives up.
+const KEEP_ALIVE: StdDuration = StdDuration::from_secs(15);
+
+/// Adds the routes.
+pub(super) fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/").route(page_route().to(landing)))
+        .service(web::resource("/go").route(page_route().to(go)))
+        .service(web::resource("/signup").route(page_route().to(signup_form)).route(web::post().to(sign_up)))
+        .service(web::resource("/signup/{job}").route(page_route().to(progress)))
+        .service(web::resource("/signup/{job}/events").route(web::get().to(events)))
+        .service(web::resource("/signup/{job}/enter").route(page_route().to(enter)));
+}
+
+async fn landing(visit: Visit, control: web::Data<Control>) -> Result<HttpResponse, Problem> {
+    landing_page(&visit, &control, "", None)
+}
+
+fn landing_page(visit: &Visit, control: &Control, value: &str, error: Option<&str>) -> Result<HttpResponse, Problem> {
+    let suffix = control.site().suffix();
+    let page = LandingPage {
+        frame: Frame::apex(visit.lang, &visit.path),
+        base: suffix.trim_start_matches('.'),
+        find_value: value,
+        find_error: error,
+    };
+    visit.page(if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &page)
+}
+
+#[derive(Deserialize)]
+struct Go {
+    #[serde(default)]
+    subdomain: String,
+}
+
+/// To the company's own address. Whether there is such a company, its own host says.
+async fn go(visit: Visit, control: web::Data<Control>, query: web::Query<Go>) -> Result<HttpResponse, Problem> {
+    match Subdomain::parse(&query.subdomain) {
+        Ok(subdomain) => Ok(see_other(&format!("{}/", control.site().tenant_url(&subdomain)))),
+        Err(refusal) => {
+            let error = refusal_words(visit.lang, Field::Subdomain, refusal);
+            let visit = Visit { path: "/".to_owned(), ..visit };
+            landing_page(&visit, &control, &query.subdomain, Some(&error))
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct SignUpForm {
+    #[serde(default)]
+    company: String,
+    #[serde(default)]
+    subdomain: String,
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: String,
+}
+
+async fn signup_form(visit: Visit, control: web::Data<Control>) -> Result<HttpResponse, Problem> {
+    signup_page(&visit, &control, StatusCode::OK, &SignUpForm::default(), SignupErrors::default(), None)
+}
+
+async fn sign_up(
+    turn: Result<SignUpTurn, Problem>,
+    visit: Visit,
+    control: web::Data<Control>,
+    api: web::Data<TenantApi>,
+    Form(form): Form<SignUpForm>,
+) -> Result<HttpResponse, Problem> {
+    let trouble = |status, trouble| signup_page(&visit, &control, status, &form, SignupErrors::default(), Some(trouble));
+    if let Err(problem) = turn {
+        let mut response = trouble(StatusCode::TOO_MANY_REQUESTS, Trouble::TooMany)?;
+        if let Some(secs) = problem.retry_after_secs() {
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(secs));
+        }
+        return Ok(response);
+    }
+    let asked = SignUp { company: &form.company, subdomain: &form.subdomain, email: &form.email, password: &form.password };
+    let claim = SessionSecret::generate();
+    match control.sign_up(&asked, FieldNames::FORM, Some(&claim.digest())).await {
+        Ok(signed_up) => {
+            let cookie = visit.cookie(claim_cookie(&api), claim.to_text().expose_secret().to_owned(), Duration::hours(1));
+            Ok(HttpResponse::SeeOther()
+                .insert_header((header::LOCATION, format!("/signup/{}", signed_up.job)))
+                .cookie(cookie)
+                .finish())
+        }
+        Err(SignUpError::Invalid(errors)) => {
+            let errors = signup_errors(visit.lang, &errors);
+            signup_page(&visit, &control, StatusCode::UNPROCESSABLE_ENTITY, &form, errors, None)
+        }
+        Err(SignUpError::Taken(_)) => {
+            let subdomain = Some(refusal_words(visit.lang, Field::Subdomain, Refusal::Taken));
+            let errors = SignupErrors { subdomain, ..SignupErrors::default() };
+            signup_page(&visit, &control, StatusCode::CONFLICT, &form, errors, None)
+        }
+        Err(SignUpError::Closed) => trouble(StatusCode::FORBIDDEN, Trouble::Closed),
+        Err(SignUpError::Busy) => trouble(StatusCode::SERVICE_UNAVAILABLE, Trouble::Busy),
+        Err(SignUpError::NoServer) => trouble(StatusCode::SERVICE_UNAVAILABLE, Trouble::Unavailable),
+        Err(SignUpError::Registry(error)) => match Problem::from(error).kind {
+            Kind::RegistryUnavailable => trouble(StatusCode::SERVICE_UNAVAILABLE, Trouble::Unavailable),
+            kind => Err(Problem::new(kind)),
+        },
+    }
+}
+
+fn signup_page(
+    visit: &Visit,
+    control: &Control,
+    status: StatusCode,
+    form: &SignUpForm,
+    errors: SignupErrors,
+    trouble: Option<Trouble>,
+) -> Result<HttpResponse, Problem> {
+    let suffix = control.site().suffix();
+    let page = SignupPage {
+        frame: Frame::apex(visit.lang, &visit.path),
+        base: suffix.trim_start_matches('.'),
+        values: SignupValues { company: &form.company, subdomain: &form.subdomain, email: &form.email },
+        errors,
+        trouble,
+    };
+    visit.page(status, &page)
+}
+
+fn signup_errors(lang: Lang, errors: &[FieldError]) -> SignupErrors {
+    let mut words = SignupErrors::default();
+    for error in errors {
+        let (slot, field) = match error.field {
+            "company" => (&mut words.company, Field::Company),
+            "subdomain" => (&mut words.subdomain, Field::Subdomain),
+            "email" => (&mut words.email, Field::Email),
+            _ => (&mut words.password, Field::Password),
+        };
+        *slot = Some(refusal_words(lang, field, error.refusal));
+    }
+    words
+}
+
+fn refusal_words(lang: Lang, field: Field, refusal: Refusal) -> String {
+    lang.words().refusal(field, refusal.code(), refusal.limit().unwrap_or_default())
+}
+
+async fn find_job(control: &Control, id: &str) -> Result<JobView, Problem> {
+    let id: JobId = id.parse().map_err(|_| Problem::new(Kind::NotFound))?;
+    control.job(id).await?.ok_or(Problem::new(Kind::NotFound))
+}
+
+async fn progress(visit: Visit, control: web::Data<Control>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let job = find_job(&control, &id).await?;
+    let company = match Subdomain::parse(&job.subdomain) {
+        // Undone, the company is forgotten; its subdomain is what is left to call it by.
+        Ok(subdomain) => control.tenant(&subdomain).await.map_or(job.subdomain.clone(), |tenant| tenant.name),
+        Err(_) => job.subdomain.clone(),
+    };
+    let page = ProgressPage {
+        frame: Frame::apex(visit.lang, &visit.path),
+        job: &id,
+        company: &company,
+        address: spoken(&job.url),
+        steps: Step::of_signup(job.steps.iter().map(|step| (step.name.as_str(), step.status))),
+        status: match job.status {
+            "running" => JobStatus::Running,
+            "done" => JobStatus::Done,
+            _ => JobStatus::Failed { message: None, retry_href: "/signup" },
+        },
+    };
+    visit.page(StatusCode::OK, &page)
+}
+
+/// The job as server-sent events: at once, with each change, and once more at rest; then the stream ends.
+async fn events(control: web::Data<Control>, web: web::Data<Web>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let job = find_job(&control, &id).await?;
+    let watching = Watching {
+        control: control.into_inner(),
+        id: job.id,
+        stopping: web.stopping.clone(),
+        seen: None,
+        at_rest: false,
+        until: tokio::time::Instant::now() + WATCH_FOR,
+    };
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(futures_util::stream::unfold(watching, Watching::next)))
+}
+
+struct Watching {
+    control: std::sync::Arc<Control>,
+    id: JobId,
+    stopping: watch::Receiver<bool>,
+    seen: Option<JobView>,
+    at_rest: bool,
+    until: tokio::time::Instant,
+}
+
+impl Watching {
+    async fn next(mut self) -> Option<(Result<web::Bytes, Infallible>, Self)> {
+        let quiet_until = tokio::time::Instant::now() + KEEP_ALIVE;
+        while !self.at_rest && !*self.stopping.borrow() && tokio::time::Instant::now() < self.until {
+            // A registry that is away for a moment is asked again; the browser goes on waiting.
+            if let Ok(Some(job)) = self.control.job(self.id).await
+                && self.seen.as_ref() != Some(&job)
+            {
+                self.at_rest = job.status != "running";
+                let data = serde_json::to_string(&job).unwrap_or_default();
+                self.seen = Some(job);
+                return Some((Ok(web::Bytes::from(format!("event: job\ndata: {data}\n\n"))), self));
+            }
+            if tokio::time::Instant::now() > quiet_until {
+                return Some((Ok(web::Bytes::from_static(b": still here\n\n")), self));
+            }
+            tokio::select! {
+                _ = self.stopping.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+        None
+    }
+}
+
+/// Leads the browser that signed up into its company, logged in; any other to the company's login page.
+async fn enter(
+    request: HttpRequest,
+    control: web::Data<Control>,
+    api: web::Data<TenantApi>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let job = find_job(&control, &id).await?;
+    if job.status != "done" {
+        return Ok(see_other(&format!("/signup/{}", job.id)));
+    }
+    let claim = request.cookie(claim_cookie(&api)).and_then(|cookie| SessionSecret::parse(cookie.value()).ok());
+    let hand_over = match claim {
+        Some(claim) => control.hand_over(job.id, &claim.digest()).await?,
+        None => None,
+    };
+    Ok(match hand_over {
+        Some(hand_over) => {
+            let token = api.tokens(hand_over.tenant).issue_handoff(hand_over.admin, Uuid::new_v4(), OffsetDateTime::now_utc());
+            see_other(&format!("{}/welcome?token={token}", hand_over.url))
+        }
+        None => see_other(&format!("{}/login", job.url)),
+    })
+}
+
+/// The name of the cookie by which the browser that signed up is known again.
+fn claim_cookie(api: &TenantApi) -> &'static str {
+    if api.secure_cookies() { "__Host-portero_signup" } else { "portero_signup" }
+}

@@ -1,0 +1,58 @@
+//! Problems as pages, for browsers.
+
+use crate::{
+    Template,
+    pages::{Action, Frame, MessagePage},
+    routes::Visit,
+    text::{Problem as Words, Way},
+};
+use actix_web::{HttpRequest, web};
+use portero_edge::{Edge, Kind, Problem, ProblemPage, TenantCtx};
+
+/// Draws a problem as a page in the visitor's language.
+#[must_use]
+pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) -> ProblemPage {
+    let visit = Visit::of(request);
+    let apex = request.app_data::<web::Data<Edge>>().map(|edge| edge.site.apex_url()).unwrap_or_default();
+    let tenant = TenantCtx::of(request).ok();
+    let words = words_for(problem.kind);
+    let frame = match &tenant {
+        Some(tenant) => Frame::tenant(visit.lang, &visit.path, tenant.name().as_str(), &apex),
+        None => Frame::elsewhere(visit.lang, &visit.path, &apex),
+    };
+    let signup = format!("{apex}/signup");
+    let action = match problem.kind {
+        Kind::TenantNotFound => Some(Action { way: Way::Signup, href: &signup }),
+        Kind::Unauthorized | Kind::WrongCredentials => Some(Action { way: Way::Login, href: "/login" }),
+        Kind::HostInvalid => Some(Action { way: Way::Home, href: &apex }),
+        _ if problem.retry_after_secs().is_some() => Some(Action { way: Way::Retry, href: &visit.path }),
+        _ => Some(Action { way: Way::Home, href: "/" }),
+    };
+    let refresh_secs = (problem.kind == Kind::TenantProvisioning).then_some(1);
+    let shows_id = problem.kind.status().is_server_error();
+    let page = MessagePage { frame, problem: words, address: None, action, request_id: shows_id.then_some(request_id), refresh_secs };
+    // Rendering writes to a string and has nothing to fail at; the plain title stands in if it does.
+    let html = page.render().unwrap_or_else(|_| problem.kind.title().to_owned());
+    ProblemPage { html, policy: visit.policy }
+}
+
+fn words_for(kind: Kind) -> Words {
+    match kind {
+        Kind::HostInvalid => Words::HostInvalid,
+        Kind::TenantNotFound => Words::TenantNotFound,
+        Kind::TenantProvisioning => Words::TenantProvisioning,
+        Kind::TenantPaused => Words::TenantPaused,
+        Kind::TenantDatabaseUnavailable => Words::TenantDatabaseUnavailable,
+        Kind::TenantBusy | Kind::Overloaded => Words::TenantBusy,
+        Kind::RegistryUnavailable => Words::Unavailable,
+        Kind::NotFound => Words::NotFound,
+        Kind::MethodNotAllowed => Words::MethodNotAllowed,
+        Kind::Unauthorized | Kind::WrongCredentials | Kind::Forbidden => Words::Forbidden,
+        Kind::CrossOrigin => Words::CrossSite,
+        Kind::SignUpsClosed => Words::SignupClosed,
+        Kind::TooLarge => Words::TooLarge,
+        Kind::TooManyRequests => Words::TooManyRequests,
+        Kind::Taken | Kind::LastAdmin | Kind::Invalid | Kind::Malformed | Kind::UnsupportedMediaType => Words::BadRequest,
+        Kind::Internal => Words::Internal,
+    }
+}

@@ -1,0 +1,267 @@
+//! The words in English.
+
+use super::words::{
+    Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords, SignupWords,
+    Words,
+};
+use super::{LoginState, Notice, Problem, Role, StepKey, StepStatus, Trouble, Way};
+
+/// The table.
+pub(super) static WORDS: Words = Words {
+    common: Common {
+        skip: "Skip to content",
+        language: "Language",
+        tagline: "A door of its own for every company.",
+        served_by: "At the door:",
+        error_prefix: "Error:",
+        fix_below: "Something needs another look. It says what under each field.",
+        email: "E-mail",
+        password: "Password",
+        show_password: "Show",
+        hide_password: "Hide",
+        password_rules: "8 to 128 characters. A long phrase beats a short tangle.",
+        request_id: "Request number",
+    },
+    landing: LandingWords {
+        title: "Portero: your company's own door, its own database",
+        headline: "Your company's own door.",
+        headline_second: "Its own database behind it.",
+        lead: "Choose a name, and your company gets an address that is only yours, with a PostgreSQL database \
+               that holds nobody else's data.",
+        sign_up: "Sign up my company",
+        sign_up_note: "It's four fields. You watch it being made, then you walk in.",
+        example: "your-company",
+        points_title: "What is behind the door",
+        address_title: "An address of your own",
+        address_text: "Your people come in by your company's subdomain and see its name. There's no front desk \
+                       shared with others.",
+        database_title: "A database to yourselves",
+        database_text: "Your data isn't rows among other people's rows. Your database has its own key, and that key \
+                        opens no other.",
+        people_title: "You decide who comes in",
+        people_text: "You start as administrator. Add your people, give them a role, and close the door behind \
+                      whoever leaves.",
+        find_title: "Is your company here already?",
+        find_text: "Type its subdomain and we'll take you to its door.",
+        find_label: "Your company's subdomain",
+        find_button: "Go to my company",
+    },
+    signup: SignupWords {
+        title: "Sign up your company",
+        lead: "This is all we need to make its address and its database.",
+        company: "Company name",
+        company_hint: "The way you write it yourselves.",
+        subdomain: "Subdomain",
+        subdomain_hint: "3 to 40 plain letters, digits and hyphens.",
+        address: "Your company's address",
+        example: "your-company",
+        email_hint: "You'll log in with this address, as administrator.",
+        submit: "Open my door",
+        submit_note: "The next page shows every step.",
+        checking: "Seeing whether it's free…",
+        available: "It's free.",
+    },
+    progress: ProgressWords {
+        running_title: |company| format!("Making room for {company}"),
+        running_text: "You can stay and watch. When it's ready, the door opens by itself.",
+        done_title: |company| format!("{company} is ready"),
+        done_text: "The door is open. Taking you in.",
+        failed_title: |company| format!("We couldn't finish {company}"),
+        failed_text: "Something went wrong on our side, not in what you typed. You can try once more. If it fails \
+                      again, tell us this number.",
+        steps: "Steps",
+        enter: "Come in",
+        try_again: "Try once more",
+        job_id: "Job number",
+    },
+    login: LoginWords {
+        title: "Log in",
+        lead: |company| format!("Log in to {company}"),
+        submit: "Log in",
+        help: "No access? Ask whoever looks after your company's users.",
+    },
+    home: HomeWords {
+        people: "People",
+        people_admin_text: "Who may come in by this door.",
+        people_member_text: "Who may come in by this door. Changes are made by an administrator.",
+        log_out: "Log out",
+        you: "you",
+        role: "Role",
+        status: "Status",
+        active: "Active",
+        disabled: "Disabled",
+        created: "Since",
+        actions: "Actions",
+        make_admin: "Make administrator",
+        make_member: "Make member",
+        disable: "Disable",
+        enable: "Enable",
+        last_admin: "The last active administrator: somebody has to keep the keys.",
+        more: "Show more",
+        add_title: "Add somebody",
+        add_text: "They can log in at once with this address and this password.",
+        add_submit: "Add",
+    },
+    refusals: RefusalWords {
+        required: "Please fill this in.",
+        too_short: "Too short: it takes at least {} characters.",
+        too_long: "Too long: there's room for {} characters.",
+        unprintable: "It has characters that can't be shown.",
+        not_a_label: "Only plain letters a to z, digits and hyphens. It takes a letter somewhere, and no hyphen at \
+                      either end.",
+        reserved: "That name is reserved. Please choose another.",
+        taken: "That name is taken. Please choose another.",
+        email_taken: "There's somebody with that address already.",
+        not_an_email: "That doesn't look like an e-mail address. For example: ana@company.com",
+        too_common: "Too easy to guess. Stay clear of common passwords, your name and your company's.",
+        not_allowed: "That isn't one of the choices.",
+        unknown: "Please check this field.",
+    },
+    problem,
+    step,
+    step_status,
+    role,
+    notice,
+    trouble,
+    login_state,
+    way,
+    months: ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
+};
+
+fn problem(problem: Problem) -> ProblemWords {
+    let (title, text) = match problem {
+        Problem::TenantNotFound => (
+            "No company lives here",
+            "Nobody has this address. Check the spelling, or, if you like it, make it yours.",
+        ),
+        Problem::TenantProvisioning => (
+            "This place is still being made",
+            "The company has just signed up. This page refreshes by itself and opens as soon as it's ready.",
+        ),
+        Problem::TenantPaused => (
+            "This door is closed for now",
+            "The company is paused. Its data is where it was. Whoever looks after it can tell you more.",
+        ),
+        Problem::TenantDeleted => (
+            "This company isn't here any more",
+            "It was asked to be deleted. If that was a mistake, its administrator should tell us soon.",
+        ),
+        Problem::TenantDatabaseUnavailable => (
+            "We can't reach the database",
+            "It's our trouble, and it usually passes soon. Try again in a moment.",
+        ),
+        Problem::TenantBusy => (
+            "There's a crowd at the door",
+            "More requests are coming in than we can serve right now. Try again in a few seconds.",
+        ),
+        Problem::Unavailable => (
+            "Back in a moment",
+            "A part of the service isn't answering. Companies that are open don't depend on it.",
+        ),
+        Problem::HostInvalid => (
+            "We couldn't read the address",
+            "The name you came by isn't a valid address. Check how it's written.",
+        ),
+        Problem::BadRequest => {
+            ("We couldn't read the request", "Go back, reload the page and try once more.")
+        }
+        Problem::CrossSite => (
+            "We didn't accept that form",
+            "It came from another site, or from a page that had been open for long. Reload it and try once more.",
+        ),
+        Problem::Forbidden => ("You can't come through here", "This is for the company's administrators."),
+        Problem::NotFound => {
+            ("There's no such page", "The link may be old, or a letter may have been lost on the way.")
+        }
+        Problem::MethodNotAllowed => {
+            ("That's not the way to this page", "Start from the front and follow the buttons.")
+        }
+        Problem::TooLarge => ("That's too much", "You sent more than we accept at once."),
+        Problem::TooManyRequests => {
+            ("Too fast", "You made many requests in a row. Wait a little and try once more.")
+        }
+        Problem::SignupClosed => (
+            "No new companies for now",
+            "Sign-ups are closed. Companies that are here already go on as before.",
+        ),
+        Problem::Internal => (
+            "Something went wrong on our side",
+            "It isn't your fault. Try once more and, if it happens again, tell us this number.",
+        ),
+    };
+    ProblemWords { title, text }
+}
+
+fn step(step: StepKey) -> &'static str {
+    match step {
+        StepKey::Reserve => "Reserving your name",
+        StepKey::DatabaseCleanup => "Clearing the ground",
+        StepKey::CreateDatabase => "Creating your database",
+        StepKey::Role => "Cutting its key",
+        StepKey::Grants => "Making the key fit your door only",
+        StepKey::Migrate => "Setting up the inside",
+        StepKey::SeedAdmin => "Creating your account",
+        StepKey::Verify => "Checking that everything works",
+        StepKey::Activate => "Opening the door",
+    }
+}
+
+fn step_status(status: StepStatus) -> &'static str {
+    match status {
+        StepStatus::Pending => "to do",
+        StepStatus::Running => "under way",
+        StepStatus::Done => "done",
+        StepStatus::Failed => "failed",
+        StepStatus::Undone => "undone",
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "Administrator",
+        Role::Member => "Member",
+    }
+}
+
+fn notice(notice: Notice) -> &'static str {
+    match notice {
+        Notice::Welcome => "Welcome. This is your door: keep its address.",
+        Notice::UserAdded => "Done: they can log in now.",
+        Notice::RoleChanged => "Their role is changed.",
+        Notice::UserDisabled => "They can't log in any more.",
+        Notice::UserEnabled => "They can log in again.",
+        Notice::LastAdmin => "That can't be done: they're the last active administrator.",
+        Notice::UserGone => "That person isn't on the list any more.",
+        Notice::NotAllowed => "Only an administrator can do that.",
+    }
+}
+
+fn trouble(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Busy => {
+            "Many companies are signing up right now. What you typed is still here: try again in a minute."
+        }
+        Trouble::TooMany => "Several companies were signed up from your connection already. Try again later.",
+        Trouble::Unavailable => "We can't sign companies up right now. Try again in a few minutes.",
+        Trouble::Closed => "Sign-ups are closed for now.",
+    }
+}
+
+fn login_state(state: LoginState) -> Option<&'static str> {
+    match state {
+        LoginState::Fresh => None,
+        LoginState::Refused => Some("The address or the password isn't right."),
+        LoginState::TooManyAttempts => Some("Too many attempts. Wait a few minutes and try once more."),
+        LoginState::LoggedOut => Some("You're logged out. See you soon."),
+        LoginState::Expired => Some("It's been a while since you logged in. Please log in again."),
+    }
+}
+
+fn way(way: Way) -> &'static str {
+    match way {
+        Way::Signup => "Sign up a company",
+        Way::Home => "To the front page",
+        Way::Retry => "Try again",
+        Way::Login => "To the log-in page",
+    }
+}
