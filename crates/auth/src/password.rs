@@ -219,8 +219,14 @@ mod tests {
         ] {
             assert_eq!(refusal(raw), Some(Refusal::TooCommon), "{raw}");
         }
-        assert!(Password::parse("globexinc-2025", &[]).is_ok());
-        assert!(Password::parse("globexinc-2025", &["Globex, Inc."]).is_err());
+        for (raw, context) in [
+            ("globexinc-2025", "Globex, Inc."),
+            ("vintarex-2025", "Vintarex Trading S.L."),
+            ("marisolve-77", "marisolve.ruiz@vintarex.example"),
+        ] {
+            assert!(Password::parse(raw, &[]).is_ok(), "{raw}");
+            assert_eq!(Password::parse(raw, &[context]).err(), Some(Refusal::TooCommon), "{raw}");
+        }
     }
 
     #[test]

@@ -141,15 +141,17 @@ async fn over_the_queue_is_busy_at_once_and_places_come_back() {
 #[tokio::test]
 async fn a_caller_that_goes_away_keeps_its_turn_until_its_hash_is_computed() {
     let passwords = Passwords::new(1, 0);
+    let (start, started) = tokio::sync::oneshot::channel();
     let (finish, finished) = std::sync::mpsc::channel::<()>();
     let gone = tokio::spawn({
         let passwords = passwords.clone();
-        async move { passwords.run(move || Ok(finished.recv().is_ok())).await }
+        let work = move || {
+            start.send(()).unwrap();
+            Ok(finished.recv().is_ok())
+        };
+        async move { passwords.run(work).await }
     });
-    while passwords.running.available_permits() > 0 {
-        tokio::task::yield_now().await;
-    }
-    tokio::task::yield_now().await;
+    started.await.unwrap();
     gone.abort();
     assert!(gone.await.is_err_and(|error| error.is_cancelled()));
     assert!(matches!(passwords.verify(candidate(RAW), None).await, Err(AuthError::Busy)));

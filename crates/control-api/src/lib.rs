@@ -41,7 +41,11 @@ struct TenantWire<'a> {
     job: JobId,
 }
 
-async fn create_tenant(_turn: SignUpTurn, control: web::Data<Control>, Json(body): Json<NewTenant>) -> Result<HttpResponse, Problem> {
+async fn create_tenant(
+    _turn: SignUpTurn,
+    control: web::Data<Control>,
+    Json(body): Json<NewTenant>,
+) -> Result<HttpResponse, Problem> {
     let form = SignUp {
         company: &body.name,
         subdomain: &body.subdomain,
@@ -57,7 +61,9 @@ async fn create_tenant(_turn: SignUpTurn, control: web::Data<Control>, Json(body
         url: &signed_up.url,
         job: signed_up.job,
     };
-    Ok(HttpResponse::Accepted().insert_header((header::LOCATION, format!("/api/v1/jobs/{}", signed_up.job))).json(wire))
+    Ok(HttpResponse::Accepted()
+        .insert_header((header::LOCATION, format!("/api/v1/jobs/{}", signed_up.job)))
+        .json(wire))
 }
 
 async fn get_job(control: web::Data<Control>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
@@ -73,9 +79,13 @@ struct Availability {
     reason: Option<&'static str>,
 }
 
-async fn get_subdomain(control: web::Data<Control>, name: web::Path<String>) -> Result<HttpResponse, Problem> {
+async fn get_subdomain(
+    control: web::Data<Control>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let refusal = control.subdomain_refusal(&name).await?;
-    Ok(HttpResponse::Ok().json(Availability { available: refusal.is_none(), reason: refusal.map(Refusal::code) }))
+    Ok(HttpResponse::Ok()
+        .json(Availability { available: refusal.is_none(), reason: refusal.map(Refusal::code) }))
 }
 
 /// What a client reads of a sign-up that was not taken on.

@@ -36,7 +36,12 @@ impl Check {
         Self { name: name.into(), health: Health::Ok, found: found.into(), advice: String::new() }
     }
 
-    fn bad(health: Health, name: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    fn bad(
+        health: Health,
+        name: impl Into<String>,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
         Self { name: name.into(), health, found: found.into(), advice: advice.into() }
     }
 }
@@ -99,14 +104,18 @@ impl Control {
                 format!("version {version}, this Portero knows only {wanted}"),
                 "run the newer Portero that migrated it",
             ),
-            Err(error) => Check::bad(Health::Fail, "registry schema", chain(&error), "see the registry's log"),
+            Err(error) => {
+                Check::bad(Health::Fail, "registry schema", chain(&error), "see the registry's log")
+            }
         }
     }
 
     async fn check_jobs(&self) -> Check {
         let stuck = self.registry.jobs_with_status(JobStatus::Stuck, 10).await;
         match (stuck, self.registry.jobs_open().await) {
-            (Ok(stuck), Ok(open)) if stuck.is_empty() => Check::ok("jobs", format!("{open} under way, none stuck")),
+            (Ok(stuck), Ok(open)) if stuck.is_empty() => {
+                Check::ok("jobs", format!("{open} under way, none stuck"))
+            }
             (Ok(stuck), Ok(_)) => {
                 let ids: Vec<_> = stuck.iter().map(ToString::to_string).collect();
                 Check::bad(
@@ -127,7 +136,12 @@ impl Control {
         let session = match connect(&server.admin).await {
             Ok(session) => session,
             Err(error) => {
-                checks.push(Check::bad(Health::Fail, name("connection"), chain(&error), "start it, or correct its address"));
+                checks.push(Check::bad(
+                    Health::Fail,
+                    name("connection"),
+                    chain(&error),
+                    "start it, or correct its address",
+                ));
                 return;
             }
         };
@@ -140,7 +154,12 @@ impl Control {
         }
         .await;
         if let Err(error) = found {
-            checks.push(Check::bad(Health::Fail, name("checks"), chain(error.as_ref()), "see the server's log"));
+            checks.push(Check::bad(
+                Health::Fail,
+                name("checks"),
+                chain(error.as_ref()),
+                "see the server's log",
+            ));
         }
         session.close().await;
     }
@@ -166,7 +185,8 @@ impl Control {
                 }
             }
         }
-        const THERE: &str = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^t_[0-9a-f]{32}$'
+        const THERE: &str =
+            "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^t_[0-9a-f]{32}$'
                 UNION SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$'";
         let there: BTreeSet<String> = session.query(THERE, &[]).await?.iter().map(|row| row.get(0)).collect();
         let orphans: Vec<_> = there.difference(&known).cloned().collect();
@@ -195,7 +215,9 @@ async fn check_role(session: &Session, name: String) -> Result<Check, tokio_post
         .await?;
     let role: String = row.get(3);
     Ok(match (row.get(0), row.get(1), row.get(2)) {
-        (false, true, true) => Check::ok(name, format!("{role} may create databases and roles, and is no superuser")),
+        (false, true, true) => {
+            Check::ok(name, format!("{role} may create databases and roles, and is no superuser"))
+        }
         (true, _, _) => Check::bad(
             Health::Warn,
             name,
@@ -213,13 +235,21 @@ async fn check_role(session: &Session, name: String) -> Result<Check, tokio_post
 
 async fn check_version(session: &Session, name: String) -> Result<Check, tokio_postgres::Error> {
     let row = session
-        .query_one("SELECT current_setting('server_version_num')::integer, current_setting('server_version')", &[])
+        .query_one(
+            "SELECT current_setting('server_version_num')::integer, current_setting('server_version')",
+            &[],
+        )
         .await?;
     let version: String = row.get(1);
     Ok(if row.get::<_, i32>(0) >= OLDEST {
         Check::ok(name, format!("PostgreSQL {version}"))
     } else {
-        Check::bad(Health::Fail, name, format!("PostgreSQL {version}"), "Portero needs PostgreSQL 15 or newer")
+        Check::bad(
+            Health::Fail,
+            name,
+            format!("PostgreSQL {version}"),
+            "Portero needs PostgreSQL 15 or newer",
+        )
     })
 }
 
@@ -238,8 +268,10 @@ async fn check_public(session: &Session, name: String) -> Result<Check, tokio_po
     Ok(if open.is_empty() {
         Check::ok(name, "none is open to everybody")
     } else {
-        let commands: Vec<_> =
-            open.iter().map(|database| format!("REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;")).collect();
+        let commands: Vec<_> = open
+            .iter()
+            .map(|database| format!("REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;"))
+            .collect();
         Check::bad(
             Health::Warn,
             name,

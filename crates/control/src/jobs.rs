@@ -72,7 +72,11 @@ impl Control {
         }
         let tenant = self.registry.tenant_by_id(job.tenant).await?;
         Ok(tenant.and_then(|tenant| {
-            Some(HandOver { tenant: tenant.id, admin: tenant.admin?, url: self.site.tenant_url(&tenant.subdomain) })
+            Some(HandOver {
+                tenant: tenant.id,
+                admin: tenant.admin?,
+                url: self.site.tenant_url(&tenant.subdomain),
+            })
         }))
     }
 
@@ -92,7 +96,9 @@ impl Control {
                 finished_at: step.finished_at,
             })
             .collect();
-        let url = Subdomain::parse(&job.subdomain).map(|subdomain| self.site.tenant_url(&subdomain)).unwrap_or_default();
+        let url = Subdomain::parse(&job.subdomain)
+            .map(|subdomain| self.site.tenant_url(&subdomain))
+            .unwrap_or_default();
         JobView { id: job.id, kind: job.kind, status, steps, url, subdomain: job.subdomain }
     }
 }

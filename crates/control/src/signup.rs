@@ -3,7 +3,8 @@
 use crate::Control;
 use portero_auth::{AuthError, Password};
 use portero_kernel::{
-    CompanyName, DatabaseName, EmailAddress, FieldError, Fields, JobId, Refusal, SecretString, Subdomain, TenantId, UserId,
+    CompanyName, DatabaseName, EmailAddress, FieldError, Fields, JobId, Refusal, SecretString, Subdomain,
+    TenantId, UserId,
 };
 use portero_provisioner::workflows::create_tenant;
 use portero_registry::{NewJob, NewTenant, RegistryError, TenantLogin};
@@ -46,7 +47,8 @@ pub struct FieldNames {
 
 impl FieldNames {
     /// As the form has them.
-    pub const FORM: Self = Self { company: "company", subdomain: "subdomain", email: "email", password: "password" };
+    pub const FORM: Self =
+        Self { company: "company", subdomain: "subdomain", email: "email", password: "password" };
     /// As the API has them.
     pub const API: Self =
         Self { company: "name", subdomain: "subdomain", email: "admin.email", password: "admin.password" };
@@ -103,7 +105,12 @@ impl Control {
     ///
     /// # Errors
     /// [`SignUpError`].
-    pub async fn sign_up(&self, form: &SignUp<'_>, names: FieldNames, claim: Option<&[u8]>) -> Result<SignedUp, SignUpError> {
+    pub async fn sign_up(
+        &self,
+        form: &SignUp<'_>,
+        names: FieldNames,
+        claim: Option<&[u8]>,
+    ) -> Result<SignedUp, SignUpError> {
         if self.mode == SignUpMode::Closed {
             return Err(SignUpError::Closed);
         }
@@ -114,7 +121,12 @@ impl Control {
     ///
     /// # Errors
     /// [`SignUpError`].
-    pub async fn create_tenant(&self, form: &SignUp<'_>, names: FieldNames, claim: Option<&[u8]>) -> Result<SignedUp, SignUpError> {
+    pub async fn create_tenant(
+        &self,
+        form: &SignUp<'_>,
+        names: FieldNames,
+        claim: Option<&[u8]>,
+    ) -> Result<SignedUp, SignUpError> {
         let checked = Checked::parse(form, names).map_err(SignUpError::Invalid)?;
         // Before the expensive hash; the unique index decides.
         if self.registry.subdomain_taken(&checked.subdomain).await? {
@@ -126,7 +138,8 @@ impl Control {
             error => SignUpError::Registry(RegistryError::Secret(error.to_string())),
         })?;
         let (tenant, job) = (TenantId::generate(), JobId::generate());
-        let login = TenantLogin { database: DatabaseName::from_uuid(Uuid::new_v4()), password: random_password() };
+        let login =
+            TenantLogin { database: DatabaseName::from_uuid(Uuid::new_v4()), password: random_password() };
         let new_job = NewJob {
             id: job,
             kind: create_tenant::KIND,
@@ -177,9 +190,14 @@ impl Checked {
         let company = fields.take(names.company, CompanyName::parse(form.company));
         let subdomain = fields.take(names.subdomain, new_subdomain(form.subdomain));
         let email = fields.take(names.email, EmailAddress::parse(form.email));
-        let password = fields.take(names.password, Password::parse(form.password, &[form.company, form.subdomain, form.email]));
+        let password = fields.take(
+            names.password,
+            Password::parse(form.password, &[form.company, form.subdomain, form.email]),
+        );
         match (company, subdomain, email, password) {
-            (Some(company), Some(subdomain), Some(email), Some(password)) => Ok(Self { company, subdomain, email, password }),
+            (Some(company), Some(subdomain), Some(email), Some(password)) => {
+                Ok(Self { company, subdomain, email, password })
+            }
             _ => Err(fields.into_errors()),
         }
     }

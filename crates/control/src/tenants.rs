@@ -57,7 +57,11 @@ impl Control {
     ///
     /// # Errors
     /// The registry.
-    pub async fn tenants(&self, after: Option<&Subdomain>, limit: i64) -> Result<Vec<TenantView>, RegistryError> {
+    pub async fn tenants(
+        &self,
+        after: Option<&Subdomain>,
+        limit: i64,
+    ) -> Result<Vec<TenantView>, RegistryError> {
         let rows = self.registry.tenants_after(after, limit).await?;
         Ok(rows.into_iter().map(|row| self.tenant_view(row)).collect())
     }
@@ -75,7 +79,11 @@ impl Control {
     ///
     /// # Errors
     /// [`TenantError`].
-    pub async fn pause(&self, subdomain: &Subdomain, reason: Option<&str>) -> Result<TenantView, TenantError> {
+    pub async fn pause(
+        &self,
+        subdomain: &Subdomain,
+        reason: Option<&str>,
+    ) -> Result<TenantView, TenantError> {
         let tenant = self.find(subdomain).await?;
         // The routers hear it first, so that clients read "paused" rather than the errors of a fence.
         if tenant.status != TenantStatus::Paused {
@@ -105,7 +113,12 @@ impl Control {
         self.tenant(subdomain).await
     }
 
-    async fn set_paused(&self, tenant: &TenantRow, from: TenantStatus, reason: Option<&str>) -> Result<(), TenantError> {
+    async fn set_paused(
+        &self,
+        tenant: &TenantRow,
+        from: TenantStatus,
+        reason: Option<&str>,
+    ) -> Result<(), TenantError> {
         if tenant.status == TenantStatus::Provisioning {
             return Err(TenantError::Provisioning(tenant.subdomain.clone()));
         }

@@ -16,7 +16,9 @@ impl ClientAddress {
     /// `X-Forwarded-For` counts only from a trusted peer, and then its last entry: the one that peer wrote itself.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
-        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical());
+        let peer = request
+            .peer_addr()
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical());
         if !Self::peer_is_trusted(request) {
             return Self(peer);
         }

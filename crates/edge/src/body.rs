@@ -51,13 +51,17 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
 }
 
 async fn read(request: &HttpRequest, mut payload: Payload, media_type: &str) -> Result<Bytes, Problem> {
-    let told = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let told =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let told = told.split(';').next().unwrap_or_default().trim();
     if !told.eq_ignore_ascii_case(media_type) {
         return Err(Problem::new(Kind::UnsupportedMediaType).detail(format!("send {media_type}")));
     }
     let too_large = || Problem::new(Kind::TooLarge).detail(format!("at most {MAX_BODY} bytes"));
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > MAX_BODY) {
         return Err(too_large());
     }
@@ -80,20 +84,30 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        if inner.is_data() { Problem { errors: vec![field_problem(&path, &inner.to_string())], ..Problem::new(Kind::Invalid) } } else { malformed(&inner) }
+        if inner.is_data() {
+            Problem { errors: vec![field_problem(&path, &inner.to_string())], ..Problem::new(Kind::Invalid) }
+        } else {
+            malformed(&inner)
+        }
     })?;
     deserializer.end().map_err(|error| malformed(&error))?;
     Ok(parsed)
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
-    Problem::new(Kind::Malformed).detail(format!("the body is not JSON: line {}, column {}", error.line(), error.column()))
+    Problem::new(Kind::Malformed).detail(format!(
+        "the body is not JSON: line {}, column {}",
+        error.line(),
+        error.column()
+    ))
 }
 
 /// serde names unknown, missing and doubled fields in backticks in its message; a wrong type is at the path.
 fn field_problem(path: &str, message: &str) -> FieldProblem {
     let named = message.split('`').nth(1).unwrap_or_default();
-    let inside = |name: &str| if path == "." || path.ends_with(name) { name_or(path, name) } else { format!("{path}.{name}") };
+    let inside = |name: &str| {
+        if path == "." || path.ends_with(name) { name_or(path, name) } else { format!("{path}.{name}") }
+    };
     let (field, code, what) = if message.starts_with("unknown field") {
         (inside(named), "unknown-field", "is not a field of this request")
     } else if message.starts_with("missing field") {
@@ -155,7 +169,8 @@ mod tests {
     #[test]
     fn what_is_not_json_is_malformed() {
         let deep = "[".repeat(100_000);
-        for body in ["", "{", "nope", r#"{"name":"a","admin":{"email":"a"}} x"#, "\u{feff}{}", deep.as_str()] {
+        for body in ["", "{", "nope", r#"{"name":"a","admin":{"email":"a"}} x"#, "\u{feff}{}", deep.as_str()]
+        {
             let problem = parse_json::<serde_json::Value>(body.as_bytes()).unwrap_err();
             assert_eq!(problem.kind, Kind::Malformed, "{:.20}", body);
         }

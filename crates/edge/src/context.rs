@@ -88,7 +88,9 @@ impl Db {
     /// What the client reads where none is to be had.
     pub async fn of(request: &HttpRequest) -> Result<Self, Problem> {
         let context = TenantCtx::of(request)?;
-        let edge = request.app_data::<web::Data<Edge>>().ok_or_else(|| Problem::internal("the edge is not configured"))?;
+        let edge = request
+            .app_data::<web::Data<Edge>>()
+            .ok_or_else(|| Problem::internal("the edge is not configured"))?;
         Ok(Self(edge.router.acquire(&context.route).await?))
     }
 }

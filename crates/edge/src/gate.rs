@@ -17,6 +17,9 @@ use portero_registry::TenantStatus;
 #[derive(Debug, Clone)]
 pub struct Host(pub HostName);
 
+/// Where the stylesheet and its like are, the same on every host.
+const STATIC: &str = "/static/";
+
 /// Lets a request pass to the apex or to an open tenant's door; answers any other with the problem that its client
 /// reads: [`Kind::HostInvalid`], [`Kind::TenantNotFound`], or the state of the tenant.
 ///
@@ -28,30 +31,31 @@ pub async fn gate<B: MessageBody>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     match open(&edge, request.request()) {
-        Ok((host, here)) => {
-            request.extensions_mut().insert(Host(host));
+        Ok(here) => {
             request.extensions_mut().insert(here);
             next.call(request).await.map(ServiceResponse::map_into_left_body)
         }
+        // What a page of refusal looks like is nobody's secret, and nobody's data.
+        Err(_) if request.path().starts_with(STATIC) => next.call(request).await.map(ServiceResponse::map_into_left_body),
         Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
     }
 }
 
-fn open(edge: &Edge, request: &HttpRequest) -> Result<(HostName, Here), Problem> {
+fn open(edge: &Edge, request: &HttpRequest) -> Result<Here, Problem> {
     let host = read_host(request)?;
-    let here = match host.place(&edge.site.apex) {
-        Place::Apex => Here::Apex,
-        Place::Elsewhere => return Err(Problem::new(Kind::TenantNotFound)),
+    request.extensions_mut().insert(Host(host.clone()));
+    match host.place(&edge.site.apex) {
+        Place::Apex => Ok(Here::Apex),
+        Place::Elsewhere => Err(Problem::new(Kind::TenantNotFound)),
         Place::Tenant(subdomain) => {
             let route = edge.router.lookup(&subdomain).ok_or(Problem::new(Kind::TenantNotFound))?;
             match route.status {
-                TenantStatus::Active => Here::Tenant(route),
-                TenantStatus::Provisioning => return Err(Problem::new(Kind::TenantProvisioning)),
-                TenantStatus::Paused => return Err(Problem::new(Kind::TenantPaused)),
+                TenantStatus::Active => Ok(Here::Tenant(route)),
+                TenantStatus::Provisioning => Err(Problem::new(Kind::TenantProvisioning)),
+                TenantStatus::Paused => Err(Problem::new(Kind::TenantPaused)),
             }
         }
-    };
-    Ok((host, here))
+    }
 }
 
 fn read_host(request: &HttpRequest) -> Result<HostName, Problem> {

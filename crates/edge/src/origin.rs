@@ -34,9 +34,8 @@ pub async fn guard_origin<B: MessageBody>(
 
 fn from_here(request: &HttpRequest, https: bool) -> bool {
     let headers = request.headers();
-    let site_is_same = headers
-        .get_all("sec-fetch-site")
-        .all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let site_is_same =
+        headers.get_all("sec-fetch-site").all(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
     let origin_is_same = headers.get_all(header::ORIGIN).all(|origin| {
         let extensions = request.extensions();
         let here = extensions.get::<Host>();
@@ -62,9 +61,17 @@ mod tests {
         assert!(is_origin_of("https://acme.ejemplo.com:8443", &host, true));
         assert!(is_origin_of("http://acme.ejemplo.com:8080", &host, false));
         for other in [
-            "null", "", "https://", "https://globex.ejemplo.com", "https://ejemplo.com", "http://acme.ejemplo.com",
-            "https://acme.ejemplo.com.evil.example", "https://evil.example/acme.ejemplo.com", "https://acme.ejemplo.com@evil.example",
-            "acme.ejemplo.com", "https://acme.ejemplo.com/",
+            "null",
+            "",
+            "https://",
+            "https://globex.ejemplo.com",
+            "https://ejemplo.com",
+            "http://acme.ejemplo.com",
+            "https://acme.ejemplo.com.evil.example",
+            "https://evil.example/acme.ejemplo.com",
+            "https://acme.ejemplo.com@evil.example",
+            "acme.ejemplo.com",
+            "https://acme.ejemplo.com/",
         ] {
             assert!(!is_origin_of(other, &host, true), "{other}");
         }

@@ -1,9 +1,10 @@
 //! Opening one connection, with the timeouts that tokio-postgres leaves unset.
 
+use crate::{connector, secured};
 use portero_kernel::{ExposeSecret, SecretString};
 use std::{ops, time::Duration};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error, NoTls, config::SslMode};
+use tokio_postgres::{Client, Config, Error};
 
 /// Where a PostgreSQL server is, apart from who asks for what: hosts, ports, and how to reach them.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ impl Address {
         for port in config.get_ports() {
             bare.port(*port);
         }
+        let config = secured(config.clone());
         bare.ssl_mode(config.get_ssl_mode()).target_session_attrs(config.get_target_session_attrs());
         // No connect timeout and two hours of keepalive by default: a server that vanished would be waited for.
         bare.connect_timeout(Duration::from_secs(5))
@@ -44,12 +46,6 @@ impl Address {
         config.user(user).password(password.expose_secret()).dbname(database).application_name(application);
         config
     }
-
-    /// Whether the URL asked for TLS in a way that this build can't give.
-    #[must_use]
-    pub fn needs_tls(&self) -> bool {
-        self.0.get_ssl_mode() == SslMode::Require
-    }
 }
 
 /// One connection and the task that drives it; dropping it closes the socket.
@@ -64,7 +60,7 @@ pub struct Session {
 /// # Errors
 /// As PostgreSQL or the network says; see [`crate::classify`].
 pub async fn connect(config: &Config) -> Result<Session, Error> {
-    let (client, connection) = config.connect(NoTls).await?;
+    let (client, connection) = secured(config.clone()).connect(connector()).await?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection ended");

@@ -117,7 +117,12 @@ struct Saga<'a, C> {
 impl<C: Sync> Saga<'_, C> {
     async fn run(&self, claim: &Claim) -> Result<JobStatus, RegistryError> {
         let found = |step: &Step<C>| {
-            claim.job.steps.iter().find(|row| row.name == step.name).map_or(StepStatus::Pending, |row| row.status)
+            claim
+                .job
+                .steps
+                .iter()
+                .find(|row| row.name == step.name)
+                .map_or(StepStatus::Pending, |row| row.status)
         };
         if claim.job.status == JobStatus::Running {
             let mut failure = None;
@@ -143,8 +148,10 @@ impl<C: Sync> Saga<'_, C> {
             self.registry.job_set(self.lease, JobStatus::Undoing, Some(&error)).await?;
             return self.unwind(&self.steps[..index]).await;
         }
-        let failed = self.steps.iter().position(|step| found(step) == StepStatus::Failed).unwrap_or(self.steps.len());
-        let first_undone = self.steps.iter().position(|step| found(step) == StepStatus::Undone).unwrap_or(failed);
+        let failed =
+            self.steps.iter().position(|step| found(step) == StepStatus::Failed).unwrap_or(self.steps.len());
+        let first_undone =
+            self.steps.iter().position(|step| found(step) == StepStatus::Undone).unwrap_or(failed);
         self.unwind(&self.steps[..first_undone.min(failed)]).await
     }
 
@@ -177,7 +184,9 @@ impl<C: Sync> Saga<'_, C> {
                     Err(StepError::LeaseLost) => return Err(RegistryError::LeaseLost),
                     Err(StepError::Again(error) | StepError::Never(error)) => {
                         tracing::error!(job = %self.lease.job(), step = step.name, error, "an undo failed for good: the job is stuck");
-                        self.registry.step_set(self.lease, step.name, StepStatus::Failed, Some(&error)).await?;
+                        self.registry
+                            .step_set(self.lease, step.name, StepStatus::Failed, Some(&error))
+                            .await?;
                         let error = format!("undoing {}: {error}", step.name);
                         self.registry.job_set(self.lease, JobStatus::Stuck, Some(&error)).await?;
                         return Ok(JobStatus::Stuck);
@@ -220,7 +229,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// A point at which a test may stop the process: `create_tenant::role::before`, or every point by `FAILPOINTS`.
-#[cfg_attr(not(feature = "failpoints"), expect(unused_variables, reason = "the points are in test builds only"))]
+#[cfg_attr(
+    not(feature = "failpoints"),
+    expect(unused_variables, reason = "the points are in test builds only")
+)]
 fn failpoint(step: &str, moment: &str) {
     #[cfg(feature = "failpoints")]
     {

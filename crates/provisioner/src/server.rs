@@ -71,7 +71,10 @@ async fn find_database(session: &Session, database: &DatabaseName, tenant: Tenan
 
 async fn find_role(session: &Session, role: &RoleName, tenant: TenantId) -> Result<Found> {
     let row = session
-        .query_opt("SELECT shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1", &[&role.as_str()])
+        .query_opt(
+            "SELECT shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1",
+            &[&role.as_str()],
+        )
         .await?;
     Ok(judge(row.map(|row| (row.get(0), true)), tenant))
 }
@@ -86,7 +89,11 @@ fn judge(row: Option<(Option<String>, bool)>, tenant: TenantId) -> Found {
 }
 
 /// Makes the tenant's database: closed to everybody until its rights are set, marked, then opened.
-pub(crate) async fn create_database(session: &Session, database: &DatabaseName, tenant: TenantId) -> Result<()> {
+pub(crate) async fn create_database(
+    session: &Session,
+    database: &DatabaseName,
+    tenant: TenantId,
+) -> Result<()> {
     let name = ident(database.as_str());
     match find_database(session, database, tenant).await? {
         Found::Foreign => return Err(ServerError::Foreign(format!("database {database}"))),
@@ -108,7 +115,12 @@ pub(crate) async fn create_database(session: &Session, database: &DatabaseName, 
 }
 
 /// Makes the tenant's role, or sets it as it should be: login, the verifier, the limits, nothing else.
-pub(crate) async fn create_role(session: &mut Session, role: &RoleName, verifier: &str, tenant: TenantId) -> Result<()> {
+pub(crate) async fn create_role(
+    session: &mut Session,
+    role: &RoleName,
+    verifier: &str,
+    tenant: TenantId,
+) -> Result<()> {
     let name = ident(role.as_str());
     let exists = match find_role(session, role, tenant).await? {
         Found::Foreign => return Err(ServerError::Foreign(format!("role {role}"))),
@@ -168,25 +180,37 @@ pub(crate) async fn restrict_data(session: &Session, role: &RoleName) -> Result<
 }
 
 /// Drops the tenant's database and role. Nothing there is fine; somebody else's is an error.
-pub(crate) async fn drop_database_and_role(session: &Session, database: &DatabaseName, tenant: TenantId) -> Result<()> {
+pub(crate) async fn drop_database_and_role(
+    session: &Session,
+    database: &DatabaseName,
+    tenant: TenantId,
+) -> Result<()> {
     match find_database(session, database, tenant).await? {
         Found::Foreign => return Err(ServerError::Foreign(format!("database {database}"))),
         Found::Nothing => {}
         Found::Ours => {
-            session.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str()))).await?;
+            session
+                .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str())))
+                .await?;
         }
     }
     let role = RoleName::from(database);
     match find_role(session, &role, tenant).await? {
         Found::Foreign => return Err(ServerError::Foreign(format!("role {role}"))),
         Found::Nothing => {}
-        Found::Ours => session.batch_execute(&format!("DROP ROLE IF EXISTS {}", ident(role.as_str()))).await?,
+        Found::Ours => {
+            session.batch_execute(&format!("DROP ROLE IF EXISTS {}", ident(role.as_str()))).await?;
+        }
     }
     Ok(())
 }
 
 /// Other databases of Portero's that this role may connect to: there must be none.
-pub(crate) async fn other_open_databases(session: &Session, role: &RoleName, own: &DatabaseName) -> Result<Vec<String>> {
+pub(crate) async fn other_open_databases(
+    session: &Session,
+    role: &RoleName,
+    own: &DatabaseName,
+) -> Result<Vec<String>> {
     let rows = session
         .query(
             "SELECT datname FROM pg_catalog.pg_database

@@ -113,7 +113,9 @@ impl Worker {
             }
         };
         match outcome {
-            Ok(status) => tracing::info!(%job, kind = claim.job.kind, subdomain = claim.job.subdomain, status = status.as_str(), "a job came to rest"),
+            Ok(status) => {
+                tracing::info!(%job, kind = claim.job.kind, subdomain = claim.job.subdomain, status = status.as_str(), "a job came to rest");
+            }
             Err(RegistryError::LeaseLost) => tracing::warn!(%job, "another worker has taken over the job"),
             Err(error) => {
                 tracing::error!(%job, error = engine::chain(&error), "a job was left for another try");

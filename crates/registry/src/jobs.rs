@@ -171,10 +171,13 @@ impl Lease {
 
     /// Holds the job's row until the transaction ends, if it is still this worker's.
     pub(crate) async fn check_in_txn(&self, txn: &Transaction<'_>) -> Result<()> {
-        txn.query_opt("SELECT FROM jobs WHERE id = $1 AND fence = $2 FOR UPDATE", &[&self.job.uuid(), &self.fence])
-            .await?
-            .map(|_| ())
-            .ok_or(RegistryError::LeaseLost)
+        txn.query_opt(
+            "SELECT FROM jobs WHERE id = $1 AND fence = $2 FOR UPDATE",
+            &[&self.job.uuid(), &self.fence],
+        )
+        .await?
+        .map(|_| ())
+        .ok_or(RegistryError::LeaseLost)
     }
 }
 
@@ -231,7 +234,10 @@ impl Registry {
         let rows = self
             .client()
             .await?
-            .query("SELECT id FROM jobs WHERE status = $1 ORDER BY created_at LIMIT $2", &[&status.as_str(), &limit])
+            .query(
+                "SELECT id FROM jobs WHERE status = $1 ORDER BY created_at LIMIT $2",
+                &[&status.as_str(), &limit],
+            )
             .await?;
         Ok(rows.iter().map(|row| JobId::from(row.get::<_, Uuid>(0))).collect())
     }
@@ -241,7 +247,11 @@ impl Registry {
     /// # Errors
     /// The registry.
     pub async fn jobs_open(&self) -> Result<i64> {
-        let row = self.client().await?.query_one("SELECT count(*) FROM jobs WHERE status IN ('running', 'undoing')", &[]).await?;
+        let row = self
+            .client()
+            .await?
+            .query_one("SELECT count(*) FROM jobs WHERE status IN ('running', 'undoing')", &[])
+            .await?;
         Ok(row.get(0))
     }
 
@@ -249,7 +259,12 @@ impl Registry {
     ///
     /// # Errors
     /// The registry, or a secret that doesn't open.
-    pub async fn job_claim(&self, worker: Uuid, lease: Duration, only: Option<JobId>) -> Result<Option<Claim>> {
+    pub async fn job_claim(
+        &self,
+        worker: Uuid,
+        lease: Duration,
+        only: Option<JobId>,
+    ) -> Result<Option<Claim>> {
         let row = self
             .client()
             .await?
@@ -266,7 +281,10 @@ impl Registry {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let id = JobId::from(row.get::<_, Uuid>("id"));
-        let secret = row.get::<_, Option<&[u8]>>("secret").map(|sealed| self.open_job_secret(id, sealed)).transpose()?;
+        let secret = row
+            .get::<_, Option<&[u8]>>("secret")
+            .map(|sealed| self.open_job_secret(id, sealed))
+            .transpose()?;
         let job = self.job_by_id(id).await?.ok_or(RegistryError::Unreadable("job"))?;
         Ok(Some(Claim { lease: Lease { job: id, fence: row.get("fence") }, job, secret }))
     }
@@ -294,7 +312,10 @@ impl Registry {
     pub async fn job_give_back(&self, lease: &Lease) -> Result<()> {
         self.client()
             .await?
-            .execute("UPDATE jobs SET lease_until = NULL WHERE id = $1 AND fence = $2", &[&lease.job.uuid(), &lease.fence])
+            .execute(
+                "UPDATE jobs SET lease_until = NULL WHERE id = $1 AND fence = $2",
+                &[&lease.job.uuid(), &lease.fence],
+            )
             .await?;
         Ok(())
     }
@@ -303,7 +324,13 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::LeaseLost`].
-    pub async fn step_set(&self, lease: &Lease, name: &str, status: StepStatus, error: Option<&str>) -> Result<()> {
+    pub async fn step_set(
+        &self,
+        lease: &Lease,
+        name: &str,
+        status: StepStatus,
+        error: Option<&str>,
+    ) -> Result<()> {
         let begins = matches!(status, StepStatus::Running | StepStatus::Undoing);
         let written = self
             .client()

@@ -16,12 +16,14 @@ pub use secrets::TenantLogin;
 pub use servers::ServerRow;
 pub use tenants::{NewTenant, TenantRow, TenantStatus};
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction,
+};
 use portero_auth::{MasterKey, Sealer};
 use portero_kernel::SchemaVersion;
-use portero_pg::{Class, MigrateError, Migrations, Session, classify};
+use portero_pg::{Class, MigrateError, Migrations, Session, classify, connector, secured};
 use std::{sync::Arc, time::Duration};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
 
 mod embedded {
     refinery::embed_migrations!("../../registry-migrations");
@@ -56,7 +58,9 @@ pub enum RegistryError {
 impl From<tokio_postgres::Error> for RegistryError {
     fn from(error: tokio_postgres::Error) -> Self {
         match classify(&error) {
-            Class::Unavailable | Class::TooManyConnections | Class::Refused => Self::Unavailable(Box::new(error)),
+            Class::Unavailable | Class::TooManyConnections | Class::Refused => {
+                Self::Unavailable(Box::new(error))
+            }
             _ => Self::Statement(error),
         }
     }
@@ -86,8 +90,12 @@ impl Registry {
     /// Never: the pool's builder fails only without a runtime for its timeouts, which it is given.
     #[must_use]
     pub fn new(config: Config, key: &MasterKey) -> Self {
-        let manager =
-            Manager::from_config(config.clone(), NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let config = secured(config);
+        let manager = Manager::from_config(
+            config.clone(),
+            connector(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
         let pool = Pool::builder(manager)
             .max_size(8)
             .runtime(Runtime::Tokio1)

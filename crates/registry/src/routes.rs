@@ -5,7 +5,7 @@ use futures_util::{StreamExt, stream};
 use portero_kernel::{CompanyName, SchemaVersion, ServerId, Subdomain, TenantId};
 use std::sync::Arc;
 use tokio::{sync::Notify, task::JoinHandle};
-use tokio_postgres::{AsyncMessage, NoTls, Row};
+use tokio_postgres::{AsyncMessage, Row};
 use uuid::Uuid;
 
 /// A route as the registry has it.
@@ -44,8 +44,10 @@ impl RouteRow {
     fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {
             tenant: TenantId::from(row.get::<_, Uuid>("id")),
-            name: CompanyName::parse(row.get("name")).map_err(|_| RegistryError::Unreadable("company's name"))?,
-            subdomain: Subdomain::parse(row.get("subdomain")).map_err(|_| RegistryError::Unreadable("subdomain"))?,
+            name: CompanyName::parse(row.get("name"))
+                .map_err(|_| RegistryError::Unreadable("company's name"))?,
+            subdomain: Subdomain::parse(row.get("subdomain"))
+                .map_err(|_| RegistryError::Unreadable("subdomain"))?,
             status: TenantStatus::parse(row.get("status"))?,
             server: ServerId::from(row.get::<_, Uuid>("server_id")),
             sealed_login: row.get("db_url"),
@@ -63,7 +65,12 @@ impl Registry {
     pub async fn routes_snapshot(&self) -> Result<(i64, Vec<RouteRow>)> {
         let mut client = self.client().await?;
         // One snapshot for both statements: a change is either in the rows or after the clock.
-        let txn = client.build_transaction().isolation_level(tokio_postgres::IsolationLevel::RepeatableRead).read_only(true).start().await?;
+        let txn = client
+            .build_transaction()
+            .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await?;
         let clock = txn.query_one("SELECT value FROM route_clock", &[]).await?.get(0);
         let sql = ["SELECT ", COLUMNS, " FROM tenants"].concat();
         let routes = txn.query(&sql, &[]).await?.iter().map(RouteRow::from_row).collect::<Result<_>>()?;
@@ -102,7 +109,7 @@ impl Registry {
     /// # Errors
     /// The connection.
     pub async fn listen(&self, to: Channel) -> Result<Bell> {
-        let (client, mut connection) = self.config.connect(NoTls).await?;
+        let (client, mut connection) = self.config.connect(portero_pg::connector()).await?;
         let rung = Arc::new(Notify::new());
         let ring = Arc::clone(&rung);
         let driver = tokio::spawn(async move {

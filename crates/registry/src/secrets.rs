@@ -70,7 +70,10 @@ impl Registry {
     }
 
     fn open(&self, place: &str, owner: Uuid, sealed: &[u8]) -> Result<String> {
-        let plain = self.sealer.open(place, owner, sealed).map_err(|error| RegistryError::Secret(error.to_string()))?;
+        let plain = self
+            .sealer
+            .open(place, owner, sealed)
+            .map_err(|error| RegistryError::Secret(error.to_string()))?;
         String::from_utf8(plain.to_vec()).map_err(|_| RegistryError::Unreadable("secret"))
     }
 }
@@ -81,7 +84,10 @@ mod tests {
 
     #[test]
     fn a_login_survives_its_url() {
-        let login = TenantLogin { database: DatabaseName::from_uuid(Uuid::from_u128(7)), password: SecretString::from("ab12") };
+        let login = TenantLogin {
+            database: DatabaseName::from_uuid(Uuid::from_u128(7)),
+            password: SecretString::from("ab12"),
+        };
         let again = TenantLogin::from_url(&login.to_url()).unwrap();
         assert_eq!(again.database, login.database);
         assert_eq!(again.password.expose_secret(), "ab12");

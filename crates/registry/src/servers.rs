@@ -41,7 +41,11 @@ impl Registry {
     /// # Errors
     /// The registry, or a URL that the master key doesn't open.
     pub async fn servers(&self) -> Result<Vec<ServerRow>> {
-        let rows = self.client().await?.query("SELECT id, name, admin_url FROM servers ORDER BY created_at, id", &[]).await?;
+        let rows = self
+            .client()
+            .await?
+            .query("SELECT id, name, admin_url FROM servers ORDER BY created_at, id", &[])
+            .await?;
         rows.iter().map(|row| self.server_from_row(row)).collect()
     }
 
@@ -50,7 +54,11 @@ impl Registry {
     /// # Errors
     /// As [`Registry::servers`].
     pub async fn server_by_id(&self, id: ServerId) -> Result<Option<ServerRow>> {
-        let row = self.client().await?.query_opt("SELECT id, name, admin_url FROM servers WHERE id = $1", &[&id.uuid()]).await?;
+        let row = self
+            .client()
+            .await?
+            .query_opt("SELECT id, name, admin_url FROM servers WHERE id = $1", &[&id.uuid()])
+            .await?;
         row.map(|row| self.server_from_row(&row)).transpose()
     }
 

@@ -81,16 +81,20 @@ pub struct TenantRow {
     pub pause_reason: Option<String>,
 }
 
-const COLUMNS: &str =
-    "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason";
+const COLUMNS: &str = "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason";
 
 impl TenantRow {
     fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {
             id: TenantId::from(row.get::<_, Uuid>("id")),
-            name: CompanyName::parse(row.get("name")).map_err(|_| RegistryError::Unreadable("company's name"))?,
-            subdomain: Subdomain::parse(row.get("subdomain")).map_err(|_| RegistryError::Unreadable("subdomain"))?,
-            database: row.get::<_, &str>("db_name").parse().map_err(|_| RegistryError::Unreadable("database's name"))?,
+            name: CompanyName::parse(row.get("name"))
+                .map_err(|_| RegistryError::Unreadable("company's name"))?,
+            subdomain: Subdomain::parse(row.get("subdomain"))
+                .map_err(|_| RegistryError::Unreadable("subdomain"))?,
+            database: row
+                .get::<_, &str>("db_name")
+                .parse()
+                .map_err(|_| RegistryError::Unreadable("database's name"))?,
             created_at: row.get("created_at"),
             status: TenantStatus::parse(row.get("status"))?,
             admin: row.get::<_, Option<Uuid>>("admin_user_id").map(UserId::from),
@@ -106,7 +110,11 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::SubdomainTaken`] where somebody has it, also where they took it in this very moment.
-    pub(crate) async fn tenant_insert_in_txn(&self, txn: &Transaction<'_>, new: &NewTenant<'_>) -> Result<()> {
+    pub(crate) async fn tenant_insert_in_txn(
+        &self,
+        txn: &Transaction<'_>,
+        new: &NewTenant<'_>,
+    ) -> Result<()> {
         let sealed = self.seal_login(new.id, new.login);
         txn.execute(
             "INSERT INTO tenants (id, name, subdomain, db_name, db_url, status, admin_user_id, server_id)
@@ -165,7 +173,11 @@ impl Registry {
     /// # Errors
     /// The registry.
     pub async fn tenants_by_status(&self) -> Result<Vec<(TenantStatus, i64)>> {
-        let rows = self.client().await?.query("SELECT status, count(*) FROM tenants GROUP BY status ORDER BY status", &[]).await?;
+        let rows = self
+            .client()
+            .await?
+            .query("SELECT status, count(*) FROM tenants GROUP BY status ORDER BY status", &[])
+            .await?;
         rows.iter().map(|row| Ok((TenantStatus::parse(row.get(0))?, row.get(1)))).collect()
     }
 
@@ -187,7 +199,8 @@ impl Registry {
     /// # Errors
     /// The registry, or a secret that doesn't open.
     pub async fn tenant_login(&self, id: TenantId) -> Result<Option<TenantLogin>> {
-        let row = self.client().await?.query_opt("SELECT db_url FROM tenants WHERE id = $1", &[&id.uuid()]).await?;
+        let row =
+            self.client().await?.query_opt("SELECT db_url FROM tenants WHERE id = $1", &[&id.uuid()]).await?;
         row.map(|row| self.open_login(id, row.get(0))).transpose()
     }
 
@@ -200,7 +213,10 @@ impl Registry {
         let txn = client.transaction().await?;
         lease.check_in_txn(&txn).await?;
         let changed = txn
-            .execute("UPDATE tenants SET status = 'active' WHERE id = $1 AND status = 'provisioning'", &[&id.uuid()])
+            .execute(
+                "UPDATE tenants SET status = 'active' WHERE id = $1 AND status = 'provisioning'",
+                &[&id.uuid()],
+            )
             .await?;
         if changed == 1 {
             route_changed_in_txn(&txn, id).await?;
@@ -213,7 +229,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::LeaseLost`] where another worker has the job.
-    pub async fn tenant_set_schema_version(&self, id: TenantId, version: SchemaVersion, lease: &Lease) -> Result<()> {
+    pub async fn tenant_set_schema_version(
+        &self,
+        id: TenantId,
+        version: SchemaVersion,
+        lease: &Lease,
+    ) -> Result<()> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
         lease.check_in_txn(&txn).await?;
@@ -230,7 +251,9 @@ impl Registry {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
         lease.check_in_txn(&txn).await?;
-        let gone = txn.execute("DELETE FROM tenants WHERE id = $1 AND status = 'provisioning'", &[&id.uuid()]).await?;
+        let gone = txn
+            .execute("DELETE FROM tenants WHERE id = $1 AND status = 'provisioning'", &[&id.uuid()])
+            .await?;
         if gone == 1 {
             route_changed_in_txn(&txn, id).await?;
         }
@@ -242,7 +265,12 @@ impl Registry {
     ///
     /// # Errors
     /// The registry.
-    pub async fn tenant_set_paused(&self, id: TenantId, from: TenantStatus, reason: Option<&str>) -> Result<bool> {
+    pub async fn tenant_set_paused(
+        &self,
+        id: TenantId,
+        from: TenantStatus,
+        reason: Option<&str>,
+    ) -> Result<bool> {
         let to = if from == TenantStatus::Active { TenantStatus::Paused } else { TenantStatus::Active };
         let mut client = self.client().await?;
         let txn = client.transaction().await?;

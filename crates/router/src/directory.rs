@@ -109,7 +109,9 @@ mod tests {
     fn a_route_moves_with_its_tenant_and_never_back_to_an_older_generation() {
         let directory = Directory::default();
         let (acme, globex) = (TenantId::generate(), TenantId::generate());
-        let at = |name: &str| directory.get(&Subdomain::parse(name).unwrap()).map(|route| (route.tenant, route.generation));
+        let at = |name: &str| {
+            directory.get(&Subdomain::parse(name).unwrap()).map(|route| (route.tenant, route.generation))
+        };
         directory.put(route(acme, "acme", 2));
         directory.put(route(acme, "acme", 1));
         assert_eq!(at("acme"), Some((acme, 2)));

@@ -16,7 +16,10 @@ use portero_kernel::Subdomain;
 use portero_pg::TenantDb;
 use portero_registry::{Bell, Channel, Registry, Result};
 use std::{
-    sync::{Arc, atomic::{AtomicI64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::watch;

@@ -9,7 +9,7 @@ use deadpool_postgres::{
     Connect, Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
 use portero_kernel::{ServerId, TenantId};
-use portero_pg::{Class, TenantDb, classify, prove};
+use portero_pg::{Class, TenantDb, classify, connector, prove};
 use portero_registry::{Registry, RegistryError, TenantStatus};
 use std::{
     pin::Pin,
@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{sync::OnceCell, task::JoinHandle};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 /// How pools behave.
 #[derive(Debug, Clone, Copy)]
@@ -123,8 +123,10 @@ impl Pools {
     async fn make(&self, route: &Route) -> Result<Arc<TenantPool>, AcquireError> {
         let server = self.server(route.server).await?;
         let login = self.registry.open_login(route.tenant, &route.sealed_login).map_err(unavailable)?;
-        let config = server.address.login(login.role().as_str(), &login.password, login.database.as_str(), "portero");
-        let connect = BudgetedConnect { server: Arc::clone(&server), tenant: route.tenant, pools: self.me.clone() };
+        let config =
+            server.address.login(login.role().as_str(), &login.password, login.database.as_str(), "portero");
+        let connect =
+            BudgetedConnect { server: Arc::clone(&server), tenant: route.tenant, pools: self.me.clone() };
         let manager =
             Manager::from_connect(config, connect, ManagerConfig { recycling_method: RecyclingMethod::Fast });
         let tenant = route.tenant;
@@ -195,7 +197,9 @@ impl Pools {
         let idle = self.options.idle;
         self.pools.retain(|_, pool| {
             pool.pool.retain(|_, metrics| metrics.last_used() < idle);
-            let unused = Duration::from_millis(self.now_millis().saturating_sub(pool.used.load(Ordering::Relaxed))) > idle;
+            let unused =
+                Duration::from_millis(self.now_millis().saturating_sub(pool.used.load(Ordering::Relaxed)))
+                    > idle;
             pool.pool.status().size > 0 || !unused
         });
     }
@@ -205,7 +209,9 @@ impl Pools {
         let longest_idle = self
             .pools
             .iter()
-            .filter(|entry| *entry.key() != not_of && entry.server == server && entry.pool.status().available > 0)
+            .filter(|entry| {
+                *entry.key() != not_of && entry.server == server && entry.pool.status().available > 0
+            })
             .min_by_key(|entry| entry.used.load(Ordering::Relaxed))
             .map(|entry| Arc::clone(entry.value()));
         if let Some(pool) = longest_idle {
@@ -228,7 +234,8 @@ impl Pools {
             figures.in_use += status.size.saturating_sub(status.available);
             figures.waiting += status.waiting;
         }
-        let servers = self.servers.iter().filter_map(|cell| cell.get().map(|server| server.figures())).collect();
+        let servers =
+            self.servers.iter().filter_map(|cell| cell.get().map(|server| server.figures())).collect();
         (figures, servers)
     }
 
@@ -266,7 +273,7 @@ impl Connect for BudgetedConnect {
                     permits.acquire_owned().await.expect("the semaphore is never closed")
                 }
             };
-            let (client, connection) = config.connect(NoTls).await?;
+            let (client, connection) = config.connect(connector()).await?;
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a tenant's connection ended");

@@ -55,6 +55,10 @@ impl Server {
     }
 
     pub(crate) fn figures(&self) -> ServerFigures {
-        ServerFigures { name: self.name.clone(), capacity: self.capacity, open: self.capacity - self.permits.available_permits() }
+        ServerFigures {
+            name: self.name.clone(),
+            capacity: self.capacity,
+            open: self.capacity - self.permits.available_permits(),
+        }
     }
 }

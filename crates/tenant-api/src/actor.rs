@@ -39,16 +39,23 @@ impl Actor {
     /// [`Kind::Unauthorized`], or what the client reads where there is no connection.
     pub async fn of(request: &HttpRequest) -> Result<Self, Problem> {
         let tenant = TenantCtx::of(request)?;
-        let api = request.app_data::<web::Data<TenantApi>>().ok_or_else(|| Problem::internal("the tenant API is not configured"))?;
+        let api = request
+            .app_data::<web::Data<TenantApi>>()
+            .ok_or_else(|| Problem::internal("the tenant API is not configured"))?;
         let unauthorized = || Problem::new(Kind::Unauthorized);
         match shown(request, api).ok_or_else(unauthorized)? {
             Shown::Token(token) => {
-                let claims = api.tokens(tenant.id()).verify_access(&token, OffsetDateTime::now_utc()).map_err(|error| {
-                    tracing::info!(tenant = %tenant.id(), %error, "a token was refused");
-                    unauthorized()
-                })?;
+                let claims = api
+                    .tokens(tenant.id())
+                    .verify_access(&token, OffsetDateTime::now_utc())
+                    .map_err(|error| {
+                        tracing::info!(tenant = %tenant.id(), %error, "a token was refused");
+                        unauthorized()
+                    })?;
                 let db = Db::of(request).await?;
-                let user = sessions::user_of_api_session(&db, claims.session, claims.user).await?.ok_or_else(unauthorized)?;
+                let user = sessions::user_of_api_session(&db, claims.session, claims.user)
+                    .await?
+                    .ok_or_else(unauthorized)?;
                 Ok(Self { user, session: claims.session, tenant, db })
             }
             Shown::Cookie(secret) => {

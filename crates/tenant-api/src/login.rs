@@ -20,7 +20,13 @@ pub const COOKIE_TTL: Duration = Duration::from_secs(12 * 60 * 60);
 ///
 /// # Errors
 /// [`Kind::WrongCredentials`]; [`Kind::Overloaded`] where too many passwords are being checked.
-pub async fn with_token(api: &TenantApi, tenant: &TenantCtx, db: Db, email: &str, password: SecretString) -> Result<String, Problem> {
+pub async fn with_token(
+    api: &TenantApi,
+    tenant: &TenantCtx,
+    db: Db,
+    email: &str,
+    password: SecretString,
+) -> Result<String, Problem> {
     let (db, user) = check(api, tenant, db, email, password).await?;
     let session = SessionId::generate();
     sessions::session_insert_api(&db, session, user.id, TOKEN_TTL).await?;
@@ -31,7 +37,13 @@ pub async fn with_token(api: &TenantApi, tenant: &TenantCtx, db: Db, email: &str
 ///
 /// # Errors
 /// As [`with_token`].
-pub async fn with_cookie(api: &TenantApi, tenant: &TenantCtx, db: Db, email: &str, password: SecretString) -> Result<SessionSecret, Problem> {
+pub async fn with_cookie(
+    api: &TenantApi,
+    tenant: &TenantCtx,
+    db: Db,
+    email: &str,
+    password: SecretString,
+) -> Result<SessionSecret, Problem> {
     let (db, user) = check(api, tenant, db, email, password).await?;
     web_session(&db, &user).await
 }
@@ -40,13 +52,22 @@ pub async fn with_cookie(api: &TenantApi, tenant: &TenantCtx, db: Db, email: &st
 ///
 /// # Errors
 /// [`Kind::Unauthorized`] for a token that isn't one, is past its time, was used, or whose user may not log in.
-pub async fn with_handoff(api: &TenantApi, tenant: &TenantCtx, db: &Db, token: &str) -> Result<SessionSecret, Problem> {
+pub async fn with_handoff(
+    api: &TenantApi,
+    tenant: &TenantCtx,
+    db: &Db,
+    token: &str,
+) -> Result<SessionSecret, Problem> {
     let unauthorized = || Problem::new(Kind::Unauthorized);
-    let claims = api.tokens(tenant.id()).verify_handoff(token, OffsetDateTime::now_utc()).map_err(|error| {
-        tracing::info!(tenant = %tenant.id(), %error, "a hand-over token was refused");
-        unauthorized()
-    })?;
-    let user = users::user_by_id(db, claims.user).await?.filter(|user| user.disabled_at.is_none()).ok_or_else(unauthorized)?;
+    let claims =
+        api.tokens(tenant.id()).verify_handoff(token, OffsetDateTime::now_utc()).map_err(|error| {
+            tracing::info!(tenant = %tenant.id(), %error, "a hand-over token was refused");
+            unauthorized()
+        })?;
+    let user = users::user_by_id(db, claims.user)
+        .await?
+        .filter(|user| user.disabled_at.is_none())
+        .ok_or_else(unauthorized)?;
     if !sessions::handoff_use(db, claims.jti).await? {
         return Err(unauthorized());
     }
@@ -67,17 +88,27 @@ async fn web_session(db: &Db, user: &User) -> Result<SessionSecret, Problem> {
     Ok(secret)
 }
 
-async fn check(api: &TenantApi, tenant: &TenantCtx, db: Db, email: &str, password: SecretString) -> Result<(Db, User), Problem> {
+async fn check(
+    api: &TenantApi,
+    tenant: &TenantCtx,
+    db: Db,
+    email: &str,
+    password: SecretString,
+) -> Result<(Db, User), Problem> {
     // An address that isn't one belongs to nobody; the work below is the same.
     let found = match EmailAddress::parse(email) {
         Ok(email) => users::credentials_by_email(&db, &email).await?,
         Err(_) => None,
     };
     let candidate = password.clone();
-    let verdict = api.passwords.verify(password, found.as_ref().map(|found| found.password_hash.as_str())).await.map_err(|error| match error {
-        AuthError::Busy => Problem::new(Kind::Overloaded),
-        error => Problem::internal(error),
-    })?;
+    let verdict = api
+        .passwords
+        .verify(password, found.as_ref().map(|found| found.password_hash.as_str()))
+        .await
+        .map_err(|error| match error {
+            AuthError::Busy => Problem::new(Kind::Overloaded),
+            error => Problem::internal(error),
+        })?;
     let refused = |user: Option<&User>| {
         tracing::info!(tenant = %tenant.id(), user = user.map(|user| tracing::field::display(user.id)), "a login was refused");
         Problem::new(Kind::WrongCredentials)

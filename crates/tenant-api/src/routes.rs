@@ -18,14 +18,22 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/api/v1/auth/login").route(web::post().to(log_in)))
         .service(web::resource("/api/v1/auth/logout").route(web::post().to(log_out)))
         .service(web::resource("/api/v1/me").route(web::get().to(me)))
-        .service(web::resource("/api/v1/users").route(web::get().to(list_users)).route(web::post().to(create_user)))
+        .service(
+            web::resource("/api/v1/users")
+                .route(web::get().to(list_users))
+                .route(web::post().to(create_user)),
+        )
         .service(
             web::resource("/api/v1/users/{id}")
                 .route(web::get().to(get_user))
                 .route(web::patch().to(change_user))
                 .route(web::delete().to(remove_user)),
         )
-        .service(web::resource("/api/v1/settings").route(web::get().to(get_settings)).route(web::put().to(put_settings)));
+        .service(
+            web::resource("/api/v1/settings")
+                .route(web::get().to(get_settings))
+                .route(web::put().to(put_settings)),
+        );
 }
 
 #[derive(Serialize)]
@@ -53,9 +61,20 @@ struct Token {
     expires_in: u64,
 }
 
-async fn log_in(_turn: LoginTurn, api: web::Data<TenantApi>, tenant: TenantCtx, Json(body): Json<LogIn>, db: Db) -> Result<HttpResponse, Problem> {
-    let access_token = login::with_token(&api, &tenant, db, &body.email, SecretString::from(body.password)).await?;
-    Ok(HttpResponse::Ok().json(Token { access_token, token_type: "Bearer", expires_in: login::TOKEN_TTL.as_secs() }))
+async fn log_in(
+    _turn: LoginTurn,
+    api: web::Data<TenantApi>,
+    tenant: TenantCtx,
+    Json(body): Json<LogIn>,
+    db: Db,
+) -> Result<HttpResponse, Problem> {
+    let access_token =
+        login::with_token(&api, &tenant, db, &body.email, SecretString::from(body.password)).await?;
+    Ok(HttpResponse::Ok().json(Token {
+        access_token,
+        token_type: "Bearer",
+        expires_in: login::TOKEN_TTL.as_secs(),
+    }))
 }
 
 async fn log_out(actor: Actor) -> Result<HttpResponse, Problem> {
@@ -87,7 +106,11 @@ async fn me(actor: Actor) -> HttpResponse {
     let (user, tenant) = (&actor.user, &actor.tenant);
     HttpResponse::Ok().json(Me {
         user: MeUser { id: user.id, email: &user.email, role: user.role },
-        tenant: MeTenant { id: tenant.id(), name: tenant.name().as_str(), subdomain: tenant.subdomain().as_str() },
+        tenant: MeTenant {
+            id: tenant.id(),
+            name: tenant.name().as_str(),
+            subdomain: tenant.subdomain().as_str(),
+        },
     })
 }
 
@@ -103,7 +126,13 @@ struct UserWire {
 
 impl From<User> for UserWire {
     fn from(user: User) -> Self {
-        Self { id: user.id, email: user.email, role: user.role, created_at: user.created_at, disabled: user.disabled_at.is_some() }
+        Self {
+            id: user.id,
+            email: user.email,
+            role: user.role,
+            created_at: user.created_at,
+            disabled: user.disabled_at.is_some(),
+        }
     }
 }
 
@@ -137,9 +166,15 @@ struct NewUser {
     role: String,
 }
 
-async fn create_user(api: web::Data<TenantApi>, Json(body): Json<NewUser>, Admin(mut actor): Admin) -> Result<HttpResponse, Problem> {
+async fn create_user(
+    api: web::Data<TenantApi>,
+    Json(body): Json<NewUser>,
+    Admin(mut actor): Admin,
+) -> Result<HttpResponse, Problem> {
     let user = users::create(&api, &mut actor, &body.email, &body.password, &body.role).await?;
-    Ok(HttpResponse::Created().insert_header(("Location", format!("/api/v1/users/{}", user.id))).json(UserWire::from(user)))
+    Ok(HttpResponse::Created()
+        .insert_header(("Location", format!("/api/v1/users/{}", user.id)))
+        .json(UserWire::from(user)))
 }
 
 async fn get_user(Admin(actor): Admin, id: web::Path<String>) -> Result<HttpResponse, Problem> {
@@ -156,7 +191,11 @@ struct ChangeUser {
     disabled: Option<bool>,
 }
 
-async fn change_user(Json(body): Json<ChangeUser>, Admin(mut actor): Admin, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+async fn change_user(
+    Json(body): Json<ChangeUser>,
+    Admin(mut actor): Admin,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let change = users::Change { role: body.role, disabled: body.disabled };
     let user = users::change(&mut actor, user_id(&id)?, change).await?;
     Ok(HttpResponse::Ok().json(UserWire::from(user)))

@@ -1,6 +1,9 @@
 //! What a company decides for itself: for now, the language its pages fall back to.
 
-use crate::{Actor, store::{audit, settings}};
+use crate::{
+    Actor,
+    store::{audit, settings},
+};
 use portero_edge::{Db, Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -44,12 +44,22 @@ pub async fn get(actor: &Actor, id: UserId) -> Result<User, Problem> {
 ///
 /// # Errors
 /// [`Kind::Invalid`] with the fields at fault; [`Kind::Taken`] where somebody has the address.
-pub async fn create(api: &TenantApi, actor: &mut Actor, email: &str, password: &str, role: &str) -> Result<User, Problem> {
+pub async fn create(
+    api: &TenantApi,
+    actor: &mut Actor,
+    email: &str,
+    password: &str,
+    role: &str,
+) -> Result<User, Problem> {
     let mut fields = Fields::default();
     let parsed_email = fields.take("email", EmailAddress::parse(email));
     let company = actor.tenant.name().as_str();
-    let parsed_password = fields.take("password", Password::parse(password, &[email, company, actor.tenant.subdomain().as_str()]));
-    let parsed_role = fields.take("role", Role::parse(role).ok_or(if role.is_empty() { Refusal::Required } else { Refusal::NotAllowed }));
+    let parsed_password = fields
+        .take("password", Password::parse(password, &[email, company, actor.tenant.subdomain().as_str()]));
+    let parsed_role = fields.take(
+        "role",
+        Role::parse(role).ok_or(if role.is_empty() { Refusal::Required } else { Refusal::NotAllowed }),
+    );
     let (Some(email), Some(password), Some(role)) = (parsed_email, parsed_password, parsed_role) else {
         return Err(Problem::invalid(fields.into_errors()));
     };
@@ -86,7 +96,9 @@ pub async fn change(actor: &mut Actor, id: UserId, change: Change) -> Result<Use
     let by = actor.user.id;
     let txn = actor.db.transaction().await?;
     let admins = users::active_admins_in_txn(&txn).await?;
-    let user = users::user_update_in_txn(&txn, id, change.role, change.disabled).await?.ok_or(Problem::new(Kind::NotFound))?;
+    let user = users::user_update_in_txn(&txn, id, change.role, change.disabled)
+        .await?
+        .ok_or(Problem::new(Kind::NotFound))?;
     let stays_admin = user.role == Role::Admin && user.disabled_at.is_none();
     if admins == [id] && !stays_admin {
         return Err(Problem::new(Kind::LastAdmin));

@@ -103,14 +103,23 @@ impl Visit {
             let scheme = if secure { "https" } else { "http" };
             format!("{scheme}://*{}", edge.site.suffix())
         });
-        Self { lang, path: request.path().to_owned(), chosen, notice, secure, policy: content_security_policy(elsewhere.as_deref()) }
+        Self {
+            lang,
+            path: request.path().to_owned(),
+            chosen,
+            notice,
+            secure,
+            policy: content_security_policy(elsewhere.as_deref()),
+        }
     }
 
     /// A page as an answer.
     fn page(&self, status: StatusCode, page: &impl Template) -> Result<HttpResponse, Problem> {
         let html = page.render().map_err(Problem::internal)?;
         let mut response = HttpResponse::build(status);
-        response.content_type("text/html; charset=utf-8").insert_header((header::CONTENT_SECURITY_POLICY, self.policy.as_str()));
+        response
+            .content_type("text/html; charset=utf-8")
+            .insert_header((header::CONTENT_SECURITY_POLICY, self.policy.as_str()));
         if let Some(lang) = self.chosen {
             response.cookie(self.cookie(LANGUAGE_COOKIE, lang.code().to_owned(), Duration::days(365)));
         }

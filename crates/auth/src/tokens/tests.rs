@@ -5,7 +5,8 @@ use jsonwebtoken::crypto;
 use serde_json::{Value, json};
 use std::error::Error as _;
 
-const NOW: i64 = 1_800_000_000;
+/// Long ago by the system's clock, which must not matter.
+const NOW: i64 = 1_700_000_000;
 const HEADER: &str = r#"{"typ":"JWT","alg":"HS256","kid":"1"}"#;
 
 fn at(secs: i64) -> OffsetDateTime {
@@ -124,7 +125,7 @@ fn clocks_may_differ_by_seconds_not_by_a_minute() {
         assert_eq!(verified.err().map(TokenError::fault), fault, "at {secs} s");
     }
     let before_1970 = OffsetDateTime::from_unix_timestamp(-5).unwrap();
-    assert!(tokens.verify_access(&token, before_1970).is_err());
+    assert_eq!(tokens.verify_access(&token, before_1970).unwrap_err().fault(), TokenFault::NotYet);
 }
 
 #[test]
@@ -198,8 +199,8 @@ fn claims_that_are_missing_or_of_another_type_are_refused() {
         ("aud", json!([uuid(2), uuid(1)])),
         ("iss", json!(["portero"])),
         ("exp", json!((NOW + 600).to_string())),
-        ("exp", json!(1_800_000_600.0)),
-        ("exp", json!(1.8e9)),
+        ("exp", json!(1_700_000_600.0)),
+        ("exp", json!(1.7e9)),
         ("nbf", json!(NOW.to_string())),
         ("iat", json!(-NOW)),
         ("use", json!("Access")),

@@ -79,14 +79,23 @@ impl Context {
         let subject = match registry.tenant_by_id(claim.job.tenant).await? {
             None => None,
             Some(tenant) => {
-                let login =
-                    registry.tenant_login(tenant.id).await?.ok_or(RegistryError::Unreadable("tenant's login"))?;
-                let server =
-                    registry.server_by_id(tenant.server).await?.ok_or(RegistryError::Unreadable("tenant's server"))?;
+                let login = registry
+                    .tenant_login(tenant.id)
+                    .await?
+                    .ok_or(RegistryError::Unreadable("tenant's login"))?;
+                let server = registry
+                    .server_by_id(tenant.server)
+                    .await?
+                    .ok_or(RegistryError::Unreadable("tenant's server"))?;
                 Some(Subject { tenant, login, admin: server.admin })
             }
         };
-        Ok(Self { registry: registry.clone(), lease: claim.lease.clone(), subject, secret: claim.secret.clone() })
+        Ok(Self {
+            registry: registry.clone(),
+            lease: claim.lease.clone(),
+            subject,
+            secret: claim.secret.clone(),
+        })
     }
 
     fn subject(&self) -> Result<&Subject, StepError> {
@@ -168,7 +177,8 @@ async fn grant(context: &Context) -> Result<(), StepError> {
 async fn migrate(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
     let mut session = subject.in_database().await?;
-    let version = TENANT_MIGRATIONS.run(&mut session).await.map_err(|error| StepError::Again(chain(&error)))?;
+    let version =
+        TENANT_MIGRATIONS.run(&mut session).await.map_err(|error| StepError::Again(chain(&error)))?;
     server::restrict_data(&session, &subject.role()).await?;
     session.close().await;
     Ok(context.registry.tenant_set_schema_version(subject.tenant.id, version, &context.lease).await?)
@@ -189,7 +199,11 @@ async fn seed_admin(context: &Context) -> Result<(), StepError> {
         )
         .await?;
     if seeded == 1 {
-        txn.execute("INSERT INTO public.audit (action, subject_id) VALUES ('company.created', $1)", &[&id.uuid()]).await?;
+        txn.execute(
+            "INSERT INTO public.audit (action, subject_id) VALUES ('company.created', $1)",
+            &[&id.uuid()],
+        )
+        .await?;
     }
     txn.commit().await?;
     session.close().await;
@@ -228,7 +242,10 @@ async fn verify(context: &Context) -> Result<(), StepError> {
     if others.is_empty() {
         Ok(())
     } else {
-        Err(StepError::Never(format!("the tenant's role could connect to other databases: {}", others.join(", "))))
+        Err(StepError::Never(format!(
+            "the tenant's role could connect to other databases: {}",
+            others.join(", ")
+        )))
     }
 }
 

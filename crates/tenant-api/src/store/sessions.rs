@@ -8,7 +8,12 @@ use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 /// A login by token.
-pub(crate) async fn session_insert_api(db: &TenantDb, id: SessionId, user: UserId, ttl: Duration) -> Result<(), Error> {
+pub(crate) async fn session_insert_api(
+    db: &TenantDb,
+    id: SessionId,
+    user: UserId,
+    ttl: Duration,
+) -> Result<(), Error> {
     db.execute(
         "INSERT INTO sessions (id, user_id, kind, expires_at) VALUES ($1, $2, 'api', now() + make_interval(secs => $3))",
         &[&id.uuid(), &user.uuid(), &ttl.as_secs_f64()],
@@ -18,7 +23,13 @@ pub(crate) async fn session_insert_api(db: &TenantDb, id: SessionId, user: UserI
 }
 
 /// A login by cookie.
-pub(crate) async fn session_insert_web(db: &TenantDb, id: SessionId, user: UserId, digest: &[u8], ttl: Duration) -> Result<(), Error> {
+pub(crate) async fn session_insert_web(
+    db: &TenantDb,
+    id: SessionId,
+    user: UserId,
+    digest: &[u8],
+    ttl: Duration,
+) -> Result<(), Error> {
     db.execute(
         "INSERT INTO sessions (id, user_id, kind, secret_digest, expires_at)
          VALUES ($1, $2, 'web', $3, now() + make_interval(secs => $4))",
@@ -29,7 +40,11 @@ pub(crate) async fn session_insert_web(db: &TenantDb, id: SessionId, user: UserI
 }
 
 /// The user of a token's session, if both are still good.
-pub(crate) async fn user_of_api_session(db: &TenantDb, id: SessionId, user: UserId) -> Result<Option<User>, Error> {
+pub(crate) async fn user_of_api_session(
+    db: &TenantDb,
+    id: SessionId,
+    user: UserId,
+) -> Result<Option<User>, Error> {
     let row = db
         .query_opt(
             "SELECT u.id, u.email, u.role, u.created_at, u.disabled_at
@@ -42,7 +57,10 @@ pub(crate) async fn user_of_api_session(db: &TenantDb, id: SessionId, user: User
 }
 
 /// The session of a cookie and its user, if both are still good.
-pub(crate) async fn user_of_web_session(db: &TenantDb, digest: &[u8]) -> Result<Option<(SessionId, User)>, Error> {
+pub(crate) async fn user_of_web_session(
+    db: &TenantDb,
+    digest: &[u8],
+) -> Result<Option<(SessionId, User)>, Error> {
     let row = db
         .query_opt(
             "SELECT s.id AS session, u.id, u.email, u.role, u.created_at, u.disabled_at
@@ -73,7 +91,8 @@ pub(crate) async fn sessions_delete_expired(db: &TenantDb, user: UserId) -> Resu
 /// Uses up a hand-over token; says whether it was the first time. A token is good for a minute at most, so what was
 /// used yesterday can be forgotten.
 pub(crate) async fn handoff_use(db: &TenantDb, jti: Uuid) -> Result<bool, Error> {
-    let first = db.execute("INSERT INTO used_handoffs (jti) VALUES ($1) ON CONFLICT DO NOTHING", &[&jti]).await?;
+    let first =
+        db.execute("INSERT INTO used_handoffs (jti) VALUES ($1) ON CONFLICT DO NOTHING", &[&jti]).await?;
     db.execute("DELETE FROM used_handoffs WHERE used_at < now() - interval '1 day'", &[]).await?;
     Ok(first == 1)
 }

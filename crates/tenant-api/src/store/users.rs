@@ -72,7 +72,10 @@ pub(crate) struct Credentials {
     pub(crate) password_hash: String,
 }
 
-pub(crate) async fn credentials_by_email(db: &TenantDb, email: &EmailAddress) -> Result<Option<Credentials>, Error> {
+pub(crate) async fn credentials_by_email(
+    db: &TenantDb,
+    email: &EmailAddress,
+) -> Result<Option<Credentials>, Error> {
     let row = db
         .query_opt(
             "SELECT id, email, role, created_at, disabled_at, password_hash FROM users WHERE email = $1",
@@ -83,7 +86,9 @@ pub(crate) async fn credentials_by_email(db: &TenantDb, email: &EmailAddress) ->
 }
 
 pub(crate) async fn user_by_id(db: &TenantDb, id: UserId) -> Result<Option<User>, Error> {
-    let row = db.query_opt("SELECT id, email, role, created_at, disabled_at FROM users WHERE id = $1", &[&id.uuid()]).await?;
+    let row = db
+        .query_opt("SELECT id, email, role, created_at, disabled_at FROM users WHERE id = $1", &[&id.uuid()])
+        .await?;
     Ok(row.as_ref().map(User::from_row))
 }
 
@@ -118,14 +123,22 @@ pub(crate) async fn user_insert_in_txn(
 
 /// Up to `limit` admins who can log in.
 pub(crate) async fn active_admins(db: &TenantDb, limit: i64) -> Result<Vec<UserId>, Error> {
-    let rows = db.query("SELECT id FROM users WHERE role = 'admin' AND disabled_at IS NULL ORDER BY id LIMIT $1", &[&limit]).await?;
+    let rows = db
+        .query(
+            "SELECT id FROM users WHERE role = 'admin' AND disabled_at IS NULL ORDER BY id LIMIT $1",
+            &[&limit],
+        )
+        .await?;
     Ok(rows.iter().map(|row| UserId::from(row.get::<_, Uuid>(0))).collect())
 }
 
 /// The admins who can log in, their rows held until the transaction ends: nobody else takes one away meanwhile.
 pub(crate) async fn active_admins_in_txn(txn: &TenantTxn<'_>) -> Result<Vec<UserId>, Error> {
     let rows = txn
-        .query("SELECT id FROM users WHERE role = 'admin' AND disabled_at IS NULL ORDER BY id FOR UPDATE", &[])
+        .query(
+            "SELECT id FROM users WHERE role = 'admin' AND disabled_at IS NULL ORDER BY id FOR UPDATE",
+            &[],
+        )
         .await?;
     Ok(rows.iter().map(|row| UserId::from(row.get::<_, Uuid>(0))).collect())
 }

@@ -33,11 +33,13 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
     let busy = Some(Trouble::Busy);
     add("signup-busy", signup(lang, hostile, SignupErrors::default(), busy).render())?;
 
-    let under_way = [("reserve", "done"), ("database_cleanup", "done"), ("create_database", "running")];
+    let under_way =
+        [("reserve", "done"), ("database_cleanup", "done"), ("claim_or_create_database", "running")];
     add("progress-running", progress(lang, "Acme", ADDRESS, &under_way, JobStatus::Running).render())?;
     let done: Vec<_> = portero_web::text::StepKey::ALL.iter().map(|key| (key.code(), "done")).collect();
     add("progress-done", progress(lang, "Acme", ADDRESS, &done, JobStatus::Done).render())?;
-    let undone = [("reserve", "undone"), ("database_cleanup", "undone"), ("create_database", "failed")];
+    let undone =
+        [("reserve", "undone"), ("database_cleanup", "undone"), ("claim_or_create_database", "failed")];
     let failed = JobStatus::Failed { message: None, retry_href: "/signup" };
     let long_address = format!("{}.{BASE}", "a".repeat(40));
     add("progress-failed", progress(lang, LONG, &long_address, &undone, failed).render())?;

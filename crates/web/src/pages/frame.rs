@@ -54,13 +54,17 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// The path without its query, and never one that a browser would take for another host (`//host`, `/\host`).
+/// The path without its query, if it leads to this host.
 fn own_path(path: &str) -> &str {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    let odd = !path.starts_with('/')
-        || path[1..].starts_with(['/', '\\'])
-        || path.bytes().any(|b| b.is_ascii_control() || b == b' ');
-    if odd { "/" } else { path }
+    if stays_here(path) { path } else { "/" }
+}
+
+/// Whether it's a path that no browser takes for another host (`//host`, `/\host`).
+pub(super) fn stays_here(path: &str) -> bool {
+    path.starts_with('/')
+        && !path[1..].starts_with(['/', '\\'])
+        && !path.bytes().any(|b| b.is_ascii_control() || b == b' ')
 }
 
 #[cfg(test)]

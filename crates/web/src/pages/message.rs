@@ -1,6 +1,6 @@
 //! The page for states and errors that take a whole page.
 
-use super::Frame;
+use super::{Frame, frame::stays_here};
 use crate::text::{Problem, Way};
 use askama::Template;
 
@@ -27,8 +27,16 @@ pub struct MessagePage<'a> {
 pub struct Action<'a> {
     /// What it says.
     pub way: Way,
-    /// Where it leads: a path or the platform's own URL, never a visitor's.
+    /// Where it leads: the platform's own URL, or a path here. The path may be the one that was asked for: one that
+    /// would lead to another host becomes `/`.
     pub href: &'a str,
+}
+
+impl Action<'_> {
+    fn safe_href(&self) -> &str {
+        let elsewhere = self.href.starts_with('/') && !stays_here(self.href);
+        if elsewhere { "/" } else { self.href }
+    }
 }
 
 impl MessagePage<'_> {
@@ -38,6 +46,23 @@ impl MessagePage<'_> {
             Problem::TenantProvisioning => "working",
             Problem::TenantBusy | Problem::TooManyRequests => "ajar",
             _ => "shut",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trying_again_never_leads_to_another_host() {
+        for (href, expected) in [
+            ("/users?after=x", "/users?after=x"),
+            ("//evil.test/", "/"),
+            ("/\\evil.test/", "/"),
+            ("http://localhost:8080/signup", "http://localhost:8080/signup"),
+        ] {
+            assert_eq!(Action { way: Way::Retry, href }.safe_href(), expected);
         }
     }
 }

@@ -45,7 +45,12 @@ async fn landing(visit: Visit, control: web::Data<Control>) -> Result<HttpRespon
     landing_page(&visit, &control, "", None)
 }
 
-fn landing_page(visit: &Visit, control: &Control, value: &str, error: Option<&str>) -> Result<HttpResponse, Problem> {
+fn landing_page(
+    visit: &Visit,
+    control: &Control,
+    value: &str,
+    error: Option<&str>,
+) -> Result<HttpResponse, Problem> {
     let suffix = control.site().suffix();
     let page = LandingPage {
         frame: Frame::apex(visit.lang, &visit.path),
@@ -63,7 +68,11 @@ struct Go {
 }
 
 /// To the company's own address. Whether there is such a company, its own host says.
-async fn go(visit: Visit, control: web::Data<Control>, query: web::Query<Go>) -> Result<HttpResponse, Problem> {
+async fn go(
+    visit: Visit,
+    control: web::Data<Control>,
+    query: web::Query<Go>,
+) -> Result<HttpResponse, Problem> {
     match Subdomain::parse(&query.subdomain) {
         Ok(subdomain) => Ok(see_other(&format!("{}/", control.site().tenant_url(&subdomain)))),
         Err(refusal) => {
@@ -97,7 +106,9 @@ async fn sign_up(
     api: web::Data<TenantApi>,
     Form(form): Form<SignUpForm>,
 ) -> Result<HttpResponse, Problem> {
-    let trouble = |status, trouble| signup_page(&visit, &control, status, &form, SignupErrors::default(), Some(trouble));
+    let trouble = |status, trouble| {
+        signup_page(&visit, &control, status, &form, SignupErrors::default(), Some(trouble))
+    };
     if let Err(problem) = turn {
         let mut response = trouble(StatusCode::TOO_MANY_REQUESTS, Trouble::TooMany)?;
         if let Some(secs) = problem.retry_after_secs() {
@@ -105,11 +116,20 @@ async fn sign_up(
         }
         return Ok(response);
     }
-    let asked = SignUp { company: &form.company, subdomain: &form.subdomain, email: &form.email, password: &form.password };
+    let asked = SignUp {
+        company: &form.company,
+        subdomain: &form.subdomain,
+        email: &form.email,
+        password: &form.password,
+    };
     let claim = SessionSecret::generate();
     match control.sign_up(&asked, FieldNames::FORM, Some(&claim.digest())).await {
         Ok(signed_up) => {
-            let cookie = visit.cookie(claim_cookie(&api), claim.to_text().expose_secret().to_owned(), Duration::hours(1));
+            let cookie = visit.cookie(
+                claim_cookie(&api),
+                claim.to_text().expose_secret().to_owned(),
+                Duration::hours(1),
+            );
             Ok(HttpResponse::SeeOther()
                 .insert_header((header::LOCATION, format!("/signup/{}", signed_up.job)))
                 .cookie(cookie)
@@ -176,7 +196,11 @@ async fn find_job(control: &Control, id: &str) -> Result<JobView, Problem> {
     control.job(id).await?.ok_or(Problem::new(Kind::NotFound))
 }
 
-async fn progress(visit: Visit, control: web::Data<Control>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+async fn progress(
+    visit: Visit,
+    control: web::Data<Control>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let job = find_job(&control, &id).await?;
     let company = match Subdomain::parse(&job.subdomain) {
         // Undone, the company is forgotten; its subdomain is what is left to call it by.
@@ -199,7 +223,11 @@ async fn progress(visit: Visit, control: web::Data<Control>, id: web::Path<Strin
 }
 
 /// The job as server-sent events: at once, with each change, and once more at rest; then the stream ends.
-async fn events(control: web::Data<Control>, web: web::Data<Web>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
+async fn events(
+    control: web::Data<Control>,
+    web: web::Data<Web>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
     let job = find_job(&control, &id).await?;
     let watching = Watching {
         control: control.into_inner(),
@@ -260,14 +288,19 @@ async fn enter(
     if job.status != "done" {
         return Ok(see_other(&format!("/signup/{}", job.id)));
     }
-    let claim = request.cookie(claim_cookie(&api)).and_then(|cookie| SessionSecret::parse(cookie.value()).ok());
+    let claim =
+        request.cookie(claim_cookie(&api)).and_then(|cookie| SessionSecret::parse(cookie.value()).ok());
     let hand_over = match claim {
         Some(claim) => control.hand_over(job.id, &claim.digest()).await?,
         None => None,
     };
     Ok(match hand_over {
         Some(hand_over) => {
-            let token = api.tokens(hand_over.tenant).issue_handoff(hand_over.admin, Uuid::new_v4(), OffsetDateTime::now_utc());
+            let token = api.tokens(hand_over.tenant).issue_handoff(
+                hand_over.admin,
+                Uuid::new_v4(),
+                OffsetDateTime::now_utc(),
+            );
             see_other(&format!("{}/welcome?token={token}", hand_over.url))
         }
         None => see_other(&format!("{}/login", job.url)),

@@ -6,8 +6,8 @@ use crate::{
     routes::Visit,
     text::{Problem as Words, Way},
 };
-use actix_web::{HttpRequest, web};
-use portero_edge::{Edge, Kind, Problem, ProblemPage, TenantCtx};
+use actix_web::{HttpMessage, HttpRequest, web};
+use portero_edge::{Edge, Host, Kind, Problem, ProblemPage, TenantCtx};
 
 /// Draws a problem as a page in the visitor's language.
 #[must_use]
@@ -30,7 +30,20 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
     };
     let refresh_secs = (problem.kind == Kind::TenantProvisioning).then_some(1);
     let shows_id = problem.kind.status().is_server_error();
-    let page = MessagePage { frame, problem: words, address: None, action, request_id: shows_id.then_some(request_id), refresh_secs };
+    // Nobody's address is shown over the shut door; it is a host name, with nothing in it to mistrust.
+    let nobodys = request
+        .extensions()
+        .get::<Host>()
+        .filter(|_| problem.kind == Kind::TenantNotFound)
+        .map(|host| host.0.to_string());
+    let page = MessagePage {
+        frame,
+        problem: words,
+        address: nobodys.as_deref(),
+        action,
+        request_id: shows_id.then_some(request_id),
+        refresh_secs,
+    };
     // Rendering writes to a string and has nothing to fail at; the plain title stands in if it does.
     let html = page.render().unwrap_or_else(|_| problem.kind.title().to_owned());
     ProblemPage { html, policy: visit.policy }
@@ -52,7 +65,9 @@ fn words_for(kind: Kind) -> Words {
         Kind::SignUpsClosed => Words::SignupClosed,
         Kind::TooLarge => Words::TooLarge,
         Kind::TooManyRequests => Words::TooManyRequests,
-        Kind::Taken | Kind::LastAdmin | Kind::Invalid | Kind::Malformed | Kind::UnsupportedMediaType => Words::BadRequest,
+        Kind::Taken | Kind::LastAdmin | Kind::Invalid | Kind::Malformed | Kind::UnsupportedMediaType => {
+            Words::BadRequest
+        }
         Kind::Internal => Words::Internal,
     }
 }

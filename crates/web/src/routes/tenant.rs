@@ -32,8 +32,24 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/users/{id}/enable").route(web::post().to(enable)));
 }
 
-async fn login_form(visit: Visit, tenant: TenantCtx, control: web::Data<Control>) -> Result<HttpResponse, Problem> {
-    login_page(&visit, &tenant, &control, StatusCode::OK, "", LoginState::Fresh)
+#[derive(Deserialize)]
+struct LoginQuery {
+    #[serde(default)]
+    state: String,
+}
+
+async fn login_form(
+    visit: Visit,
+    tenant: TenantCtx,
+    control: web::Data<Control>,
+    query: web::Query<LoginQuery>,
+) -> Result<HttpResponse, Problem> {
+    // Only these two may be asked for by a link.
+    let state = match LoginState::from_code(&query.state) {
+        Some(state @ (LoginState::LoggedOut | LoginState::Expired)) => state,
+        _ => LoginState::Fresh,
+    };
+    login_page(&visit, &tenant, &control, StatusCode::OK, "", state)
 }
 
 #[derive(Deserialize)]
@@ -61,9 +77,12 @@ async fn log_in(
         }
         return Ok(response);
     }
-    match login::with_cookie(&api, &tenant, db, &form.email, SecretString::from(form.password.clone())).await {
+    match login::with_cookie(&api, &tenant, db, &form.email, SecretString::from(form.password.clone())).await
+    {
         Ok(secret) => Ok(with_session(&visit, &api, &secret, see_other("/"))),
-        Err(problem) if problem.kind == Kind::WrongCredentials => refused(StatusCode::UNAUTHORIZED, LoginState::Refused),
+        Err(problem) if problem.kind == Kind::WrongCredentials => {
+            refused(StatusCode::UNAUTHORIZED, LoginState::Refused)
+        }
         Err(problem) => Err(problem),
     }
 }
@@ -78,8 +97,13 @@ fn login_page(
 ) -> Result<HttpResponse, Problem> {
     let (apex, url) = (control.site().apex_url(), control.site().tenant_url(tenant.subdomain()));
     let company = tenant.name().as_str();
-    let page =
-        LoginPage { frame: Frame::tenant(visit.lang, &visit.path, company, &apex), company, address: spoken(&url), email, state };
+    let page = LoginPage {
+        frame: Frame::tenant(visit.lang, &visit.path, company, &apex),
+        company,
+        address: spoken(&url),
+        email,
+        state,
+    };
     visit.page(status, &page)
 }
 
@@ -90,7 +114,13 @@ struct Welcome {
 }
 
 /// The browser that signed up comes in, by a token that opens once.
-async fn welcome(visit: Visit, tenant: TenantCtx, api: web::Data<TenantApi>, query: web::Query<Welcome>, db: Db) -> Result<HttpResponse, Problem> {
+async fn welcome(
+    visit: Visit,
+    tenant: TenantCtx,
+    api: web::Data<TenantApi>,
+    query: web::Query<Welcome>,
+    db: Db,
+) -> Result<HttpResponse, Problem> {
     match login::with_handoff(&api, &tenant, &db, &query.token).await {
         Ok(secret) => Ok(with_session(&visit, &api, &secret, visit.see_other_with("/", Notice::Welcome))),
         Err(problem) if problem.kind == Kind::Unauthorized => Ok(see_other("/login")),
@@ -98,7 +128,12 @@ async fn welcome(visit: Visit, tenant: TenantCtx, api: web::Data<TenantApi>, que
     }
 }
 
-fn with_session(visit: &Visit, api: &TenantApi, secret: &SessionSecret, mut response: HttpResponse) -> HttpResponse {
+fn with_session(
+    visit: &Visit,
+    api: &TenantApi,
+    secret: &SessionSecret,
+    mut response: HttpResponse,
+) -> HttpResponse {
     let lasts = Duration::try_from(login::COOKIE_TTL).unwrap_or(Duration::HOUR);
     let cookie = visit.cookie(api.session_cookie(), secret.to_text().expose_secret().to_owned(), lasts);
     // The value is base64 and the name ours: always a valid header.
@@ -112,8 +147,13 @@ struct CsrfOnly {
     csrf: String,
 }
 
-async fn log_out(request: HttpRequest, visit: Visit, api: web::Data<TenantApi>, Form(form): Form<CsrfOnly>) -> Result<HttpResponse, Problem> {
-    let mut response = see_other("/login");
+async fn log_out(
+    request: HttpRequest,
+    visit: Visit,
+    api: web::Data<TenantApi>,
+    Form(form): Form<CsrfOnly>,
+) -> Result<HttpResponse, Problem> {
+    let mut response = see_other("/login?state=logged-out");
     match Actor::of(&request).await {
         Ok(actor) => {
             check_csrf(&api, &actor, &form.csrf)?;
@@ -132,10 +172,21 @@ struct HomeQuery {
     after: String,
 }
 
-async fn home(request: HttpRequest, visit: Visit, control: web::Data<Control>, api: web::Data<TenantApi>, query: web::Query<HomeQuery>) -> Result<HttpResponse, Problem> {
+async fn home(
+    request: HttpRequest,
+    visit: Visit,
+    control: web::Data<Control>,
+    api: web::Data<TenantApi>,
+    query: web::Query<HomeQuery>,
+) -> Result<HttpResponse, Problem> {
     match Actor::of(&request).await {
-        Ok(actor) => home_page(&visit, &control, &api, &actor, StatusCode::OK, &query.after, AddUser::default()).await,
-        Err(problem) if problem.kind == Kind::Unauthorized => Ok(see_other("/login")),
+        Ok(actor) => {
+            home_page(&visit, &control, &api, &actor, StatusCode::OK, &query.after, AddUser::default()).await
+        }
+        Err(problem) if problem.kind == Kind::Unauthorized => {
+            let had_one = request.cookie(api.session_cookie()).is_some();
+            Ok(see_other(if had_one { "/login?state=expired" } else { "/login" }))
+        }
         Err(problem) => Err(problem),
     }
 }
@@ -169,7 +220,10 @@ async fn home_page(
         })
         .collect();
     let full = i64::try_from(found.len()).is_ok_and(|count| count == users::PAGE);
-    let more = found.last().filter(|_| full).and_then(|user| serde_urlencoded::to_string([("after", &user.email)]).ok());
+    let more = found
+        .last()
+        .filter(|_| full)
+        .and_then(|user| serde_urlencoded::to_string([("after", &user.email)]).ok());
     let more_href = more.map(|query| format!("/?{query}"));
     let apex = control.site().apex_url();
     let company = actor.tenant.name().as_str();
@@ -200,7 +254,13 @@ struct NewUser {
     role: String,
 }
 
-async fn add_user(request: HttpRequest, visit: Visit, control: web::Data<Control>, api: web::Data<TenantApi>, Form(form): Form<NewUser>) -> Result<HttpResponse, Problem> {
+async fn add_user(
+    request: HttpRequest,
+    visit: Visit,
+    control: web::Data<Control>,
+    api: web::Data<TenantApi>,
+    Form(form): Form<NewUser>,
+) -> Result<HttpResponse, Problem> {
     let mut actor = match admin(&request, &visit, &api, &form.csrf).await? {
         Ok(actor) => actor,
         Err(elsewhere) => return Ok(elsewhere),
@@ -237,18 +297,36 @@ struct NewRole {
     role: String,
 }
 
-async fn change_role(request: HttpRequest, visit: Visit, api: web::Data<TenantApi>, id: web::Path<String>, Form(form): Form<NewRole>) -> Result<HttpResponse, Problem> {
+async fn change_role(
+    request: HttpRequest,
+    visit: Visit,
+    api: web::Data<TenantApi>,
+    id: web::Path<String>,
+    Form(form): Form<NewRole>,
+) -> Result<HttpResponse, Problem> {
     let role = Role::parse(&form.role).ok_or(Problem::new(Kind::Malformed))?;
     let change = users::Change { role: Some(role), disabled: None };
     change_user(&request, &visit, &api, &id, &form.csrf, change, Notice::RoleChanged).await
 }
 
-async fn disable(request: HttpRequest, visit: Visit, api: web::Data<TenantApi>, id: web::Path<String>, Form(form): Form<CsrfOnly>) -> Result<HttpResponse, Problem> {
+async fn disable(
+    request: HttpRequest,
+    visit: Visit,
+    api: web::Data<TenantApi>,
+    id: web::Path<String>,
+    Form(form): Form<CsrfOnly>,
+) -> Result<HttpResponse, Problem> {
     let change = users::Change { role: None, disabled: Some(true) };
     change_user(&request, &visit, &api, &id, &form.csrf, change, Notice::UserDisabled).await
 }
 
-async fn enable(request: HttpRequest, visit: Visit, api: web::Data<TenantApi>, id: web::Path<String>, Form(form): Form<CsrfOnly>) -> Result<HttpResponse, Problem> {
+async fn enable(
+    request: HttpRequest,
+    visit: Visit,
+    api: web::Data<TenantApi>,
+    id: web::Path<String>,
+    Form(form): Form<CsrfOnly>,
+) -> Result<HttpResponse, Problem> {
     let change = users::Change { role: None, disabled: Some(false) };
     change_user(&request, &visit, &api, &id, &form.csrf, change, Notice::UserEnabled).await
 }
@@ -276,14 +354,19 @@ async fn change_user(
 }
 
 /// The admin who sent a form, or where to send whoever it was instead.
-async fn admin(request: &HttpRequest, visit: &Visit, api: &TenantApi, csrf: &str) -> Result<Result<Actor, HttpResponse>, Problem> {
+async fn admin(
+    request: &HttpRequest,
+    visit: &Visit,
+    api: &TenantApi,
+    csrf: &str,
+) -> Result<Result<Actor, HttpResponse>, Problem> {
     match Actor::of(request).await {
         Ok(actor) => {
             check_csrf(api, &actor, csrf)?;
             let allowed = actor.user.role == Role::Admin;
             Ok(if allowed { Ok(actor) } else { Err(visit.see_other_with("/", Notice::NotAllowed)) })
         }
-        Err(problem) if problem.kind == Kind::Unauthorized => Ok(Err(see_other("/login"))),
+        Err(problem) if problem.kind == Kind::Unauthorized => Ok(Err(see_other("/login?state=expired"))),
         Err(problem) => Err(problem),
     }
 }

@@ -74,7 +74,7 @@ coded! {
         /// What an earlier attempt left is cleared.
         DatabaseCleanup = "database_cleanup",
         /// The database is made, or a spare one taken.
-        CreateDatabase = "create_database",
+        ClaimOrCreateDatabase = "claim_or_create_database",
         /// The login role is made.
         Role = "role",
         /// The role may use its own database, and no other.

@@ -196,7 +196,7 @@ fn step(step: StepKey) -> &'static str {
     match step {
         StepKey::Reserve => "Reserving your name",
         StepKey::DatabaseCleanup => "Clearing the ground",
-        StepKey::CreateDatabase => "Creating your database",
+        StepKey::ClaimOrCreateDatabase => "Creating your database",
         StepKey::Role => "Cutting its key",
         StepKey::Grants => "Making the key fit your door only",
         StepKey::Migrate => "Setting up the inside",

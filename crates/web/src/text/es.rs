@@ -194,7 +194,7 @@ fn step(step: StepKey) -> &'static str {
     match step {
         StepKey::Reserve => "Reservar tu nombre",
         StepKey::DatabaseCleanup => "Despejar el terreno",
-        StepKey::CreateDatabase => "Crear tu base de datos",
+        StepKey::ClaimOrCreateDatabase => "Crear tu base de datos",
         StepKey::Role => "Hacer su llave",
         StepKey::Grants => "Que la llave abra sólo tu puerta",
         StepKey::Migrate => "Armar el interior",
