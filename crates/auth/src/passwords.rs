@@ -99,13 +99,16 @@ impl Passwords {
     /// # Errors
     /// [`AuthError::Busy`], or the computation failed.
     pub async fn hash(&self, password: &Password) -> Result<String, AuthError> {
-        let secret = password.secret().clone();
-        self.run(move || {
-            let hash =
-                argon2id().hash_password(secret.expose_secret().as_bytes()).map_err(AuthError::Hash)?;
-            Ok(hash.to_string())
-        })
-        .await
+        self.hash_secret(password.secret().clone()).await
+    }
+
+    /// A new hash for a candidate that has just matched with `rehash: true`. Today's rules for choosing aren't applied:
+    /// the password was chosen long ago.
+    ///
+    /// # Errors
+    /// [`AuthError::Busy`], or the computation failed.
+    pub async fn rehash(&self, matched: SecretString) -> Result<String, AuthError> {
+        self.hash_secret(matched).await
     }
 
     /// Whether `candidate` is the password whose hash is `stored`; `None` for a user who doesn't exist. A mismatch, no
@@ -122,6 +125,15 @@ impl Passwords {
             Ok(()) if !hopeless => Ok(Verdict::Match { rehash: is_outdated(&hash) }),
             Ok(()) | Err(password_hash::Error::PasswordInvalid) => Ok(Verdict::Mismatch),
             Err(error) => Err(AuthError::Hash(error)),
+        })
+        .await
+    }
+
+    async fn hash_secret(&self, secret: SecretString) -> Result<String, AuthError> {
+        self.run(move || {
+            let hash =
+                argon2id().hash_password(secret.expose_secret().as_bytes()).map_err(AuthError::Hash)?;
+            Ok(hash.to_string())
         })
         .await
     }
@@ -180,5 +192,4 @@ fn is_outdated(hash: &PasswordHash) -> bool {
 }
 
 #[cfg(test)]
-#[path = "passwords_tests.rs"]
 mod tests;

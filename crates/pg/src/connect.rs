@@ -1,6 +1,6 @@
 //! Opening one connection, with the timeouts that tokio-postgres leaves unset.
 
-use crate::{connector, secured};
+use crate::{connector, tls::secured};
 use portero_kernel::{ExposeSecret, SecretString};
 use std::{ops, time::Duration};
 use tokio::task::JoinHandle;
@@ -28,15 +28,9 @@ impl Address {
         for port in config.get_ports() {
             bare.port(*port);
         }
-        let config = secured(config.clone());
+        let config = hardened(config.clone());
         bare.ssl_mode(config.get_ssl_mode()).target_session_attrs(config.get_target_session_attrs());
-        // No connect timeout and two hours of keepalive by default: a server that vanished would be waited for.
-        bare.connect_timeout(Duration::from_secs(5))
-            .tcp_user_timeout(Duration::from_secs(15))
-            .keepalives_idle(Duration::from_secs(30))
-            .keepalives_interval(Duration::from_secs(5))
-            .keepalives_retries(3);
-        Self(bare)
+        Self(bounded(bare))
     }
 
     /// A configuration to log in with here.
@@ -48,6 +42,28 @@ impl Address {
     }
 }
 
+/// A configuration as this process uses it for its own logins: its `sslmode` decided, and every wait bounded.
+#[must_use]
+pub fn hardened(config: Config) -> Config {
+    let mut config = bounded(secured(config));
+    if config.get_options().is_none() {
+        // What Portero itself asks of a server is done in seconds; `CREATE DATABASE` on a busy disk takes the longest.
+        config.options("-c statement_timeout=60s -c idle_in_transaction_session_timeout=60s");
+    }
+    config
+}
+
+/// No connect timeout and two hours of keepalive by default: a server that vanished would be waited for.
+fn bounded(mut config: Config) -> Config {
+    config
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_user_timeout(Duration::from_secs(15))
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(3);
+    config
+}
+
 /// One connection and the task that drives it; dropping it closes the socket.
 #[derive(Debug)]
 pub struct Session {
@@ -55,12 +71,12 @@ pub struct Session {
     driver: JoinHandle<()>,
 }
 
-/// Logs in.
+/// Logs in with a configuration that is [`hardened`], or was made by [`Address::login`].
 ///
 /// # Errors
 /// As PostgreSQL or the network says; see [`crate::classify`].
 pub async fn connect(config: &Config) -> Result<Session, Error> {
-    let (client, connection) = secured(config.clone()).connect(connector()).await?;
+    let (client, connection) = config.connect(connector()).await?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection ended");

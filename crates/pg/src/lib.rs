@@ -11,13 +11,13 @@ mod scram;
 mod tenant_db;
 mod tls;
 
-pub use connect::{Address, Session, connect};
+pub use connect::{Address, Session, connect, hardened};
 pub use error::{Class, classify, violated_constraint};
 pub use migrate::{MigrateError, Migrations, lock_key};
 pub use quote::{ident, literal};
 pub use scram::scram_verifier;
 pub use tenant_db::{MARK_PREFIX, NotTheTenant, Param, TenantDb, TenantTxn, database_mark, prove};
-pub use tls::{TrustError, connector, secured, trust_only};
+pub use tls::{TrustError, connector, trust_only};
 
 pub use deadpool_postgres;
 pub use tokio_postgres;

@@ -16,6 +16,14 @@ pub enum MigrateError {
     /// The lock, a setting or the history could not be read.
     #[error("preparing the migration failed")]
     Prepare(#[from] tokio_postgres::Error),
+    /// The database was migrated by a newer Portero.
+    #[error("the schema has version {found}, and this Portero knows only {known}: run the newer one")]
+    Newer {
+        /// The version of the database's schema.
+        found: SchemaVersion,
+        /// The newest version that this program has.
+        known: SchemaVersion,
+    },
     /// A migration failed; it was rolled back, those before it stay.
     #[error("a migration failed")]
     Migration(#[from] refinery::Error),
@@ -43,7 +51,8 @@ impl Migrations {
     /// Brings the session's database to the latest version; does nothing where it is there already.
     ///
     /// # Errors
-    /// [`MigrateError::Migration`] names the migration. What was applied before it stays applied.
+    /// [`MigrateError::Migration`] names the migration: what was applied before it stays applied. After an error the
+    /// session is good for nothing but to be closed, which gives up the lock.
     pub async fn run(&self, session: &mut Session) -> Result<SchemaVersion, MigrateError> {
         let key = lock_key("portero.migrate");
         session
@@ -52,6 +61,10 @@ impl Migrations {
             )
             .await?;
         session.execute("SELECT pg_advisory_lock($1)", &[&key]).await?;
+        let (found, known) = (self.version(session).await?, self.latest());
+        if found > known {
+            return Err(MigrateError::Newer { found, known });
+        }
         let mut runner =
             (self.runner)().set_target(Target::Latest).set_abort_divergent(true).set_abort_missing(false);
         runner.set_migration_table_name(HISTORY);

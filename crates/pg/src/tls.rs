@@ -67,8 +67,7 @@ pub fn connector() -> MakeRustlsConnect {
 }
 
 /// The configuration with its `sslmode` decided.
-#[must_use]
-pub fn secured(mut config: Config) -> Config {
+pub(crate) fn secured(mut config: Config) -> Config {
     if config.get_ssl_mode() == SslMode::Prefer {
         let here = config.get_hosts().iter().all(is_this_machine)
             && config.get_hostaddrs().iter().all(IpAddr::is_loopback);

@@ -51,8 +51,9 @@ pub(crate) struct Application {
 /// # Errors
 /// The address is taken, or not this machine's.
 pub(crate) fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .with_context(|| format!("can't listen on {address}: stop what listens there, or choose another with {setting}"))?;
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("can't listen on {address}: stop what listens there, or choose another with {setting}")
+    })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -65,8 +66,11 @@ impl Application {
     pub(crate) async fn build(plan: Plan) -> Result<Self> {
         let registry = Registry::new(plan.registry_url, &plan.key);
         registry.migrate().await.context("the registry could not be migrated")?;
-        let router = Router::start(registry.clone(), RouterOptions::default()).await.context("the routes could not be read")?;
-        let passwords = Passwords::default();
+        let router = Router::start(registry.clone(), RouterOptions::default())
+            .await
+            .context("the routes could not be read")?;
+        // As many passwords at once as there are cores, and some seconds' worth of waiting.
+        let passwords = Passwords::new(plan.workers, 128 * plan.workers);
         let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode);
         let (stop, stopping) = watch::channel(false);
 
@@ -76,7 +80,11 @@ impl Application {
             tokio::spawn(router.clone().run(stopping.clone())),
         ];
 
-        let operations_data = web::Data::new(operations::Operations { control: control.clone(), router: router.clone(), stopping: stopping.clone() });
+        let operations_data = web::Data::new(operations::Operations {
+            control: control.clone(),
+            router: router.clone(),
+            stopping: stopping.clone(),
+        });
         let edge = web::Data::new(Edge {
             site: plan.site.clone(),
             router,
@@ -105,12 +113,14 @@ impl Application {
         .disable_signals()
         .listen(plan.listener)?
         .run();
-        let admin = HttpServer::new(move || App::new().app_data(operations_data.clone()).configure(operations::configure))
-            .workers(1)
-            .shutdown_timeout(1)
-            .disable_signals()
-            .listen(plan.admin_listener)?
-            .run();
+        let admin = HttpServer::new(move || {
+            App::new().app_data(operations_data.clone()).configure(operations::configure)
+        })
+        .workers(1)
+        .shutdown_timeout(1)
+        .disable_signals()
+        .listen(plan.admin_listener)?
+        .run();
 
         let handles = vec![public.handle(), admin.handle()];
         let mut servers = JoinSet::new();

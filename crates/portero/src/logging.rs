@@ -23,7 +23,12 @@ pub(crate) fn begin(settings: &Settings, verbose: u8, quiet: bool, usual: &str) 
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
         LogFormat::Text => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            tracing_subscriber::fmt::layer().compact().with_target(false).with_ansi(colour).with_writer(std::io::stderr).boxed()
+            tracing_subscriber::fmt::layer()
+                .compact()
+                .with_target(false)
+                .with_ansi(colour)
+                .with_writer(std::io::stderr)
+                .boxed()
         }
     };
     tracing_subscriber::registry().with(lines.with_filter(targets)).init();

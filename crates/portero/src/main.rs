@@ -80,6 +80,11 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = Settings::read(cli.global.config.as_deref(), std::env::vars()).map_err(Failure::usage)?;
+    if let Some(file) = &settings.database_ca_file {
+        portero_pg::trust_only(file).map_err(|error| {
+            Failure::usage(anyhow::anyhow!("database_ca_file {}: {error}", file.display()))
+        })?;
+    }
     // A server writes down events; where a person looks on, only what goes wrong.
     let usual = if matches!(command, Command::Serve) { "info" } else { "warn" };
     logging::begin(&settings, cli.global.verbose, cli.global.quiet, usual).map_err(Failure::usage)?;

@@ -63,7 +63,9 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
     if let Ok(tenants) = operations.control.registry().tenants_by_status().await {
         let tenants: Vec<_> = tenants
             .iter()
-            .map(|(status, count)| (format!("{{status=\"{}\"}}", status.as_str()), usize::try_from(*count).unwrap_or(0)))
+            .map(|(status, count)| {
+                (format!("{{status=\"{}\"}}", status.as_str()), usize::try_from(*count).unwrap_or(0))
+            })
             .collect();
         gauge("portero_tenants", "Tenants, by status.", &tenants);
     }

@@ -30,6 +30,7 @@ struct Raw {
     pg_bin_dir: Option<String>,
     master_key: Option<String>,
     master_key_file: Option<String>,
+    database_ca_file: Option<PathBuf>,
     trusted_proxies: Option<Vec<String>>,
     workers: Option<usize>,
     signup_mode: Option<String>,
@@ -60,6 +61,7 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) pg_bin_dir: Option<PathBuf>,
     pub(crate) master_key: Option<MasterKey>,
+    pub(crate) database_ca_file: Option<PathBuf>,
     pub(crate) trusted_proxies: Vec<IpAddr>,
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
@@ -74,16 +76,21 @@ impl Settings {
     ///
     /// # Errors
     /// A sentence that names the key.
-    pub(crate) fn read(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self> {
+    pub(crate) fn read(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self> {
         let usual = Path::new("portero.toml");
         let mut raw = match file.or_else(|| usual.exists().then_some(usual)) {
             None => Raw::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?;
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("{} can't be read", path.display()))?;
                 toml::from_str(&text).with_context(|| format!("{} is not understood", path.display()))?
             }
         };
-        let environment: BTreeMap<String, String> = environment.filter(|(key, _)| key.starts_with(PREFIX)).collect();
+        let environment: BTreeMap<String, String> =
+            environment.filter(|(key, _)| key.starts_with(PREFIX)).collect();
         raw.overlay(environment)?;
         raw.understood()
     }
@@ -103,8 +110,15 @@ impl Raw {
                 "PG_BIN_DIR" => self.pg_bin_dir = Some(value),
                 "MASTER_KEY" => self.master_key = Some(value),
                 "MASTER_KEY_FILE" => self.master_key_file = Some(value),
+                "DATABASE_CA_FILE" => self.database_ca_file = Some(PathBuf::from(value)),
                 "TRUSTED_PROXIES" => {
-                    self.trusted_proxies = Some(value.split(',').map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect());
+                    self.trusted_proxies = Some(
+                        value
+                            .split(',')
+                            .map(|entry| entry.trim().to_owned())
+                            .filter(|entry| !entry.is_empty())
+                            .collect(),
+                    );
                 }
                 "WORKERS" => self.workers = Some(parse(&key, &value)?),
                 "SIGNUP_MODE" => self.signup_mode = Some(value),
@@ -124,13 +138,17 @@ impl Raw {
             .map(|url| -> Result<_> {
                 // The parse error is left out: it may quote the password.
                 if tokio_postgres::Config::from_str(&url).is_err() {
-                    bail!("registry_url is not a PostgreSQL URL: postgresql://user:password@host:port/database");
+                    bail!(
+                        "registry_url is not a PostgreSQL URL: postgresql://user:password@host:port/database"
+                    );
                 }
                 Ok(SecretString::from(url))
             })
             .transpose()?;
-        let base_domain =
-            self.base_domain.map(|name| HostName::parse(&name).map_err(|error| bad("base_domain", &name, error))).transpose()?;
+        let base_domain = self
+            .base_domain
+            .map(|name| HostName::parse(&name).map_err(|error| bad("base_domain", &name, error)))
+            .transpose()?;
         let https = self
             .public_scheme
             .map(|scheme| match scheme.as_str() {
@@ -153,7 +171,8 @@ impl Raw {
             Some("json") => LogFormat::Json,
             Some(other) => return Err(bad("log_format", other, "it is text or json")),
         };
-        let workers = self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
+        let workers =
+            self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
         if workers == 0 {
             return Err(bad("workers", "0", "at least one is needed"));
         }
@@ -167,6 +186,7 @@ impl Raw {
             data_dir: self.data_dir.map_or_else(|| PathBuf::from(".portero"), PathBuf::from),
             pg_bin_dir: self.pg_bin_dir.map(PathBuf::from),
             master_key: master_key(self.master_key, self.master_key_file)?,
+            database_ca_file: self.database_ca_file,
             trusted_proxies,
             workers,
             signup_mode,
@@ -183,8 +203,11 @@ fn master_key(text: Option<String>, file: Option<String>) -> Result<Option<Maste
         (Some(_), Some(_)) => bail!("master_key and master_key_file are both set: one is enough"),
         (Some(text), None) => MasterKey::parse(&text).map(Some).context("master_key is not a key"),
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(&path).with_context(|| format!("master_key_file {path} can't be read"))?;
-            MasterKey::parse(text.trim()).map(Some).with_context(|| format!("master_key_file {path} holds no key"))
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("master_key_file {path} can't be read"))?;
+            MasterKey::parse(text.trim())
+                .map(Some)
+                .with_context(|| format!("master_key_file {path} holds no key"))
         }
         (None, None) => Ok(None),
     }
@@ -206,7 +229,8 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings> {
-        let owned: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let owned: Vec<_> =
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let nowhere = std::env::temp_dir().join("portero-settings-test.toml");
         std::fs::write(&nowhere, "base_domain = \"ejemplo.com\"\nsignup_mode = \"closed\"\n").unwrap();
         Settings::read(Some(&nowhere), owned.into_iter())
@@ -214,7 +238,9 @@ mod tests {
 
     #[test]
     fn the_environment_stands_above_the_file() {
-        let settings = read(&[("PORTERO_SIGNUP_MODE", "open"), ("PORTERO_LISTEN", "0.0.0.0:9000"), ("HOME", "/root")]).unwrap();
+        let settings =
+            read(&[("PORTERO_SIGNUP_MODE", "open"), ("PORTERO_LISTEN", "0.0.0.0:9000"), ("HOME", "/root")])
+                .unwrap();
         assert_eq!(settings.signup_mode, SignUpMode::Open);
         assert_eq!(settings.base_domain.unwrap().as_str(), "ejemplo.com");
         assert_eq!(settings.listen.port(), 9000);
@@ -242,7 +268,11 @@ mod tests {
 
     #[test]
     fn secrets_are_redacted() {
-        let settings = read(&[("PORTERO_REGISTRY_URL", "postgresql://u:hushhush@h/d"), ("PORTERO_MASTER_KEY", &"ab".repeat(32))]).unwrap();
+        let settings = read(&[
+            ("PORTERO_REGISTRY_URL", "postgresql://u:hushhush@h/d"),
+            ("PORTERO_MASTER_KEY", &"ab".repeat(32)),
+        ])
+        .unwrap();
         let shown = format!("{settings:?}");
         assert!(!shown.contains("hushhush") && !shown.contains("abab"), "{shown}");
     }

@@ -158,10 +158,13 @@ impl<C: Sync> Saga<'_, C> {
     /// Runs an action. The outer error ends the work, the inner one the step.
     async fn act(&self, step: &Step<C>) -> Result<Result<(), String>, RegistryError> {
         self.registry.step_set(self.lease, step.name, StepStatus::Running, None).await?;
-        failpoint(step.name, "before");
-        match self.with_retries(step.action).await {
+        let outcome = async {
+            failpoint(step.name, "before").await?;
+            self.with_retries(step.action).await?;
+            failpoint(step.name, "after").await
+        };
+        match outcome.await {
             Ok(()) => {
-                failpoint(step.name, "after");
                 self.registry.step_set(self.lease, step.name, StepStatus::Done, None).await?;
                 Ok(Ok(()))
             }
@@ -177,23 +180,24 @@ impl<C: Sync> Saga<'_, C> {
     async fn unwind(&self, done: &[Step<C>]) -> Result<JobStatus, RegistryError> {
         for step in done.iter().rev() {
             self.registry.step_set(self.lease, step.name, StepStatus::Undoing, None).await?;
-            failpoint(step.name, "before-undo");
-            if let Some(undo) = step.undo {
-                match self.with_retries(undo).await {
-                    Ok(()) => {}
-                    Err(StepError::LeaseLost) => return Err(RegistryError::LeaseLost),
-                    Err(StepError::Again(error) | StepError::Never(error)) => {
-                        tracing::error!(job = %self.lease.job(), step = step.name, error, "an undo failed for good: the job is stuck");
-                        self.registry
-                            .step_set(self.lease, step.name, StepStatus::Failed, Some(&error))
-                            .await?;
-                        let error = format!("undoing {}: {error}", step.name);
-                        self.registry.job_set(self.lease, JobStatus::Stuck, Some(&error)).await?;
-                        return Ok(JobStatus::Stuck);
-                    }
+            let outcome = async {
+                failpoint(step.name, "before-undo").await?;
+                if let Some(undo) = step.undo {
+                    self.with_retries(undo).await?;
+                }
+                failpoint(step.name, "after-undo").await
+            };
+            match outcome.await {
+                Ok(()) => {}
+                Err(StepError::LeaseLost) => return Err(RegistryError::LeaseLost),
+                Err(StepError::Again(error) | StepError::Never(error)) => {
+                    tracing::error!(job = %self.lease.job(), step = step.name, error, "an undo failed for good: the job is stuck");
+                    self.registry.step_set(self.lease, step.name, StepStatus::Failed, Some(&error)).await?;
+                    let error = format!("undoing {}: {error}", step.name);
+                    self.registry.job_set(self.lease, JobStatus::Stuck, Some(&error)).await?;
+                    return Ok(JobStatus::Stuck);
                 }
             }
-            failpoint(step.name, "after-undo");
             self.registry.step_set(self.lease, step.name, StepStatus::Undone, None).await?;
         }
         self.registry.job_set(self.lease, JobStatus::Undone, None).await?;
@@ -228,15 +232,24 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A point at which a test may stop the process: `create_tenant::role::before`, or every point by `FAILPOINTS`.
-#[cfg_attr(
-    not(feature = "failpoints"),
-    expect(unused_variables, reason = "the points are in test builds only")
-)]
-fn failpoint(step: &str, moment: &str) {
-    #[cfg(feature = "failpoints")]
-    {
-        let name = format!("{step}::{moment}");
-        let _ = fail::eval(&name, |_| ());
+/// A point at which a test may hold the work to kill the process (`FAILPOINTS='role::before=pause'`) or make the step or
+/// its undo fail for good (`role::after=return`). Each point that is passed is in the log.
+#[cfg(feature = "failpoints")]
+async fn failpoint(step: &'static str, moment: &'static str) -> Result<(), StepError> {
+    static READ_ENVIRONMENT: std::sync::Once = std::sync::Once::new();
+    READ_ENVIRONMENT.call_once(|| std::mem::forget(fail::FailScenario::setup()));
+    let name = format!("{step}::{moment}");
+    tracing::info!(point = name, "a point is passed");
+    // A pause blocks its thread: on one of its own the lease is renewed meanwhile.
+    let told = tokio::task::spawn_blocking(move || fail::eval(&name, |_| ())).await;
+    match told.expect("a failpoint doesn't panic") {
+        None => Ok(()),
+        Some(()) => Err(StepError::Never(format!("the point {step}::{moment} was told to fail"))),
     }
+}
+
+/// The points are in test builds only.
+#[cfg(not(feature = "failpoints"))]
+async fn failpoint(_: &'static str, _: &'static str) -> Result<(), StepError> {
+    Ok(())
 }

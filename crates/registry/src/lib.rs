@@ -21,7 +21,7 @@ use deadpool_postgres::{
 };
 use portero_auth::{MasterKey, Sealer};
 use portero_kernel::SchemaVersion;
-use portero_pg::{Class, MigrateError, Migrations, Session, classify, connector, secured};
+use portero_pg::{Class, MigrateError, Migrations, Session, classify, connector, hardened};
 use std::{sync::Arc, time::Duration};
 use tokio_postgres::Config;
 
@@ -90,7 +90,7 @@ impl Registry {
     /// Never: the pool's builder fails only without a runtime for its timeouts, which it is given.
     #[must_use]
     pub fn new(config: Config, key: &MasterKey) -> Self {
-        let config = secured(config);
+        let config = hardened(config);
         let manager = Manager::from_config(
             config.clone(),
             connector(),

@@ -2,6 +2,7 @@
 
 use crate::{Registry, RegistryError, Result};
 use portero_kernel::{DatabaseName, ExposeSecret, JobId, RoleName, SecretString, ServerId, TenantId};
+use portero_pg::hardened;
 use tokio_postgres::Config;
 use uuid::Uuid;
 
@@ -58,7 +59,7 @@ impl Registry {
 
     pub(crate) fn open_server_url(&self, server: ServerId, sealed: &[u8]) -> Result<Config> {
         let url = self.open(SERVER_URL, server.uuid(), sealed)?;
-        url.parse().map_err(|_| RegistryError::Unreadable("server's URL"))
+        url.parse().map(hardened).map_err(|_| RegistryError::Unreadable("server's URL"))
     }
 
     pub(crate) fn seal_job_secret(&self, job: JobId, secret: &SecretString) -> Vec<u8> {

@@ -9,8 +9,8 @@ use portero_registry::ServerRow;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Connections left for operators, provisioning and whoever else must get in.
-const RESERVE: usize = 10;
+/// Connections left for operators, for provisioning, and for the registry where it is on the same server.
+const RESERVE: usize = 24;
 
 /// A server that tenants' databases are on.
 pub(crate) struct Server {

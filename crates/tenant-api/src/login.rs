@@ -4,9 +4,10 @@ use crate::{
     Actor, TenantApi, User,
     store::{audit, sessions, users},
 };
-use portero_auth::{AuthError, Password, SessionSecret, Verdict};
-use portero_edge::{Db, Kind, Problem, TenantCtx};
-use portero_kernel::{EmailAddress, ExposeSecret, SecretString, SessionId};
+use actix_web::HttpRequest;
+use portero_auth::{AuthError, SessionSecret, Verdict};
+use portero_edge::{Db, Kind, Problem};
+use portero_kernel::{EmailAddress, SecretString, SessionId};
 use serde_json::json;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -22,15 +23,14 @@ pub const COOKIE_TTL: Duration = Duration::from_secs(12 * 60 * 60);
 /// [`Kind::WrongCredentials`]; [`Kind::Overloaded`] where too many passwords are being checked.
 pub async fn with_token(
     api: &TenantApi,
-    tenant: &TenantCtx,
-    db: Db,
+    request: &HttpRequest,
     email: &str,
     password: SecretString,
 ) -> Result<String, Problem> {
-    let (db, user) = check(api, tenant, db, email, password).await?;
+    let (db, user) = check(api, request, email, password).await?;
     let session = SessionId::generate();
     sessions::session_insert_api(&db, session, user.id, TOKEN_TTL).await?;
-    Ok(api.tokens(tenant.id()).issue_access(user.id, session, OffsetDateTime::now_utc(), TOKEN_TTL))
+    Ok(api.tokens(db.tenant()).issue_access(user.id, session, OffsetDateTime::now_utc(), TOKEN_TTL))
 }
 
 /// Logs in for the pages: a new secret for the cookie.
@@ -39,12 +39,11 @@ pub async fn with_token(
 /// As [`with_token`].
 pub async fn with_cookie(
     api: &TenantApi,
-    tenant: &TenantCtx,
-    db: Db,
+    request: &HttpRequest,
     email: &str,
     password: SecretString,
 ) -> Result<SessionSecret, Problem> {
-    let (db, user) = check(api, tenant, db, email, password).await?;
+    let (db, user) = check(api, request, email, password).await?;
     web_session(&db, &user).await
 }
 
@@ -52,16 +51,11 @@ pub async fn with_cookie(
 ///
 /// # Errors
 /// [`Kind::Unauthorized`] for a token that isn't one, is past its time, was used, or whose user may not log in.
-pub async fn with_handoff(
-    api: &TenantApi,
-    tenant: &TenantCtx,
-    db: &Db,
-    token: &str,
-) -> Result<SessionSecret, Problem> {
+pub async fn with_handoff(api: &TenantApi, db: &Db, token: &str) -> Result<SessionSecret, Problem> {
     let unauthorized = || Problem::new(Kind::Unauthorized);
     let claims =
-        api.tokens(tenant.id()).verify_handoff(token, OffsetDateTime::now_utc()).map_err(|error| {
-            tracing::info!(tenant = %tenant.id(), %error, "a hand-over token was refused");
+        api.tokens(db.tenant()).verify_handoff(token, OffsetDateTime::now_utc()).map_err(|error| {
+            tracing::info!(tenant = %db.tenant(), %error, "a hand-over token was refused");
             unauthorized()
         })?;
     let user = users::user_by_id(db, claims.user)
@@ -90,41 +84,33 @@ async fn web_session(db: &Db, user: &User) -> Result<SessionSecret, Problem> {
 
 async fn check(
     api: &TenantApi,
-    tenant: &TenantCtx,
-    db: Db,
+    request: &HttpRequest,
     email: &str,
     password: SecretString,
 ) -> Result<(Db, User), Problem> {
+    let db = Db::of(request).await?;
     // An address that isn't one belongs to nobody; the work below is the same.
     let found = match EmailAddress::parse(email) {
         Ok(email) => users::credentials_by_email(&db, &email).await?,
         Err(_) => None,
     };
+    // Checking takes long, and many may wait for it: nobody else is kept from the tenant's connections meanwhile.
+    drop(db);
     let candidate = password.clone();
-    let verdict = api
-        .passwords
-        .verify(password, found.as_ref().map(|found| found.password_hash.as_str()))
-        .await
-        .map_err(|error| match error {
-            AuthError::Busy => Problem::new(Kind::Overloaded),
-            error => Problem::internal(error),
-        })?;
-    let refused = |user: Option<&User>| {
-        tracing::info!(tenant = %tenant.id(), user = user.map(|user| tracing::field::display(user.id)), "a login was refused");
-        Problem::new(Kind::WrongCredentials)
-    };
-    let Verdict::Match { rehash } = verdict else {
-        let known = found.as_ref().map(|found| found.user.id);
+    let stored = found.as_ref().map(|found| found.password_hash.as_str());
+    let verdict = api.passwords.verify(password, stored).await.map_err(|error| match error {
+        AuthError::Busy => Problem::new(Kind::Overloaded),
+        error => Problem::internal(error),
+    })?;
+    let db = Db::of(request).await?;
+    let known = found.as_ref().map(|found| found.user.id);
+    let allowed = found.map(|found| found.user).filter(|user| user.disabled_at.is_none());
+    let (Verdict::Match { rehash }, Some(user)) = (verdict, allowed) else {
+        tracing::info!(tenant = %db.tenant(), user = known.map(tracing::field::display), "a login was refused");
         audit::audit_insert(&db, None, "login.refused", known, &json!({})).await?;
-        return Err(refused(found.as_ref().map(|found| &found.user)));
+        return Err(Problem::new(Kind::WrongCredentials));
     };
-    let Some(user) = found.map(|found| found.user).filter(|user| user.disabled_at.is_none()) else {
-        return Err(refused(None));
-    };
-    if rehash
-        && let Ok(password) = Password::parse(candidate.expose_secret(), &[])
-        && let Ok(hash) = api.passwords.hash(&password).await
-    {
+    if rehash && let Ok(hash) = api.passwords.rehash(candidate).await {
         users::password_hash_set(&db, user.id, &hash).await?;
     }
     sessions::sessions_delete_expired(&db, user.id).await?;

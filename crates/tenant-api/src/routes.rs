@@ -5,7 +5,7 @@ use crate::{
     settings::{self, Settings},
     users,
 };
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use portero_edge::{Db, Json, Kind, LoginTurn, Problem, TenantCtx};
 use portero_kernel::{SecretString, TenantId, UserId};
 use serde::{Deserialize, Serialize};
@@ -63,13 +63,12 @@ struct Token {
 
 async fn log_in(
     _turn: LoginTurn,
+    request: HttpRequest,
     api: web::Data<TenantApi>,
-    tenant: TenantCtx,
     Json(body): Json<LogIn>,
-    db: Db,
 ) -> Result<HttpResponse, Problem> {
     let access_token =
-        login::with_token(&api, &tenant, db, &body.email, SecretString::from(body.password)).await?;
+        login::with_token(&api, &request, &body.email, SecretString::from(body.password)).await?;
     Ok(HttpResponse::Ok().json(Token {
         access_token,
         token_type: "Bearer",

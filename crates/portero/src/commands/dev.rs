@@ -64,11 +64,17 @@ struct Notes {
 
 pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Result<ExitCode, Failure> {
     let apex = match (&args.base_domain, &settings.base_domain) {
-        (Some(name), _) => HostName::parse(name).map_err(|error| Failure::usage(anyhow!("--base-domain {name}: {error}")))?,
+        (Some(name), _) => {
+            HostName::parse(name).map_err(|error| Failure::usage(anyhow!("--base-domain {name}: {error}")))?
+        }
         (None, Some(name)) => name.clone(),
         (None, None) => HostName::parse("localhost").context("localhost is a host name")?,
     };
     let data_dir = args.data_dir.unwrap_or(settings.data_dir);
+    // Before the ports: whoever starts a second one here should read this, and not that a port is taken.
+    if let Some(cluster) = portero_devpg::running(&data_dir)? {
+        return Err(already_running(&data_dir, cluster.owner_pid));
+    }
     let listener = listen(args.listen.unwrap_or(settings.listen), "--listen")?;
     let admin_listener = listen(args.admin_listen.unwrap_or(settings.admin_listen), "--admin-listen")?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -98,7 +104,10 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
             trusted_proxies: settings.trusted_proxies,
             workers: settings.workers,
             signup_mode: settings.signup_mode,
-            limits: Limits::new(settings.signup_per_address_hour.unwrap_or(0), settings.login_per_address_minute.unwrap_or(0)),
+            limits: Limits::new(
+                settings.signup_per_address_hour.unwrap_or(0),
+                settings.login_per_address_minute.unwrap_or(0),
+            ),
         })
         .await?;
         greet(output, &site, admin_address, &data_dir, &cluster);
@@ -111,6 +120,14 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
     stopped?;
     output.line("Stopped. Everything is kept for the next start.");
     Ok(ExitCode::SUCCESS)
+}
+
+fn already_running(data_dir: &Path, pid: Option<u32>) -> Failure {
+    let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+    Failure::Failed(anyhow!(
+        "another `portero dev` is running on {}{who}: use that one, stop it, or choose another --data-dir",
+        data_dir.display()
+    ))
 }
 
 /// The registry, the key and the address of a `portero dev` that runs on this data directory now.
@@ -141,8 +158,15 @@ fn greet(output: Output, site: &Site, admin: SocketAddr, data_dir: &Path, cluste
     output.line("Portero is running.\n");
     output.line(format_args!("  Open    {}", site.apex_url()));
     output.line(format_args!("  Health  http://{admin}/healthz"));
-    output.line(format_args!("  Data    {} (PostgreSQL {} on port {})", cluster.location().display(), cluster.version(), cluster.port()));
-    output.line("\nA company that signs up gets its own database and its own address. Ctrl-C stops everything.");
+    output.line(format_args!(
+        "  Data    {} (PostgreSQL {} on port {})",
+        cluster.location().display(),
+        cluster.version(),
+        cluster.port()
+    ));
+    output.line(
+        "\nA company that signs up gets its own database and its own address. Ctrl-C stops everything.",
+    );
 }
 
 async fn start_cluster(data_dir: &Path, bin_dir: Option<PathBuf>) -> Result<Cluster, Failure> {
@@ -153,7 +177,7 @@ async fn start_cluster(data_dir: &Path, bin_dir: Option<PathBuf>) -> Result<Clus
         options.hba = HBA.map(str::to_owned).to_vec();
         options.settings = vec![("max_connections".to_owned(), "200".to_owned())];
         Cluster::start(options).map_err(|error| match error {
-            error @ DevPgError::InUse { .. } => Failure::Failed(anyhow!("another `portero dev` is running here: {error}")),
+            DevPgError::InUse { data_dir, pid } => already_running(&data_dir, pid),
             error => Failure::Failed(error.into()),
         })
     });
@@ -167,21 +191,40 @@ async fn stop_cluster(cluster: Cluster) -> Result<()> {
 /// As superuser, once: Portero's role, its registry, and databases that are closed to strangers. Everything after this
 /// is done by the role.
 async fn prepare(cluster: &Cluster, data_dir: &Path, site: &Site) -> Result<(SecretString, MasterKey)> {
-    let password = secret_file(data_dir, "portero.password", || Ok(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())))?;
-    let key = MasterKey::parse(secret_file(data_dir, "master.key", || Ok(MasterKey::generate().to_text().expose_secret().to_owned()))?.expose_secret())
-        .with_context(|| format!("{} holds no key", data_dir.join("master.key").display()))?;
+    let password = secret_file(data_dir, "portero.password", || {
+        Ok(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()))
+    })?;
+    let key = MasterKey::parse(
+        secret_file(data_dir, "master.key", || {
+            Ok(MasterKey::generate().to_text().expose_secret().to_owned())
+        })?
+        .expose_secret(),
+    )
+    .with_context(|| format!("{} holds no key", data_dir.join("master.key").display()))?;
     let mut config = Config::new();
-    config.host("127.0.0.1").port(cluster.port()).user(cluster.superuser()).password(cluster.superuser_password()).dbname("postgres");
-    let session = connect(&config).await.context("PostgreSQL was started and doesn't let its superuser in")?;
+    config
+        .host("127.0.0.1")
+        .port(cluster.port())
+        .user(cluster.superuser())
+        .password(cluster.superuser_password())
+        .dbname("postgres");
+    let session =
+        connect(&config).await.context("PostgreSQL was started and doesn't let its superuser in")?;
     let (role, database) = (ident(ROLE), ident(DATABASE));
     let exists = session.query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&ROLE]).await?.is_some();
     let verb = if exists { "ALTER" } else { "CREATE" };
     let verifier = literal(&scram_verifier(&password));
     session
-        .batch_execute(&format!("{verb} ROLE {role} WITH LOGIN CREATEDB CREATEROLE NOSUPERUSER PASSWORD {verifier}"))
+        .batch_execute(&format!(
+            "{verb} ROLE {role} WITH LOGIN CREATEDB CREATEROLE NOSUPERUSER PASSWORD {verifier}"
+        ))
         .await?;
     if session.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&DATABASE]).await?.is_none() {
-        session.batch_execute(&format!("CREATE DATABASE {database} OWNER {role} TEMPLATE template0 ENCODING 'UTF8'")).await?;
+        session
+            .batch_execute(&format!(
+                "CREATE DATABASE {database} OWNER {role} TEMPLATE template0 ENCODING 'UTF8'"
+            ))
+            .await?;
     }
     session
         .batch_execute(&format!(
@@ -201,7 +244,10 @@ async fn prepare(cluster: &Cluster, data_dir: &Path, site: &Site) -> Result<(Sec
 }
 
 fn url(port: u16, password: &SecretString) -> SecretString {
-    SecretString::from(format!("postgresql://{ROLE}:{}@127.0.0.1:{port}/{DATABASE}", password.expose_secret()))
+    SecretString::from(format!(
+        "postgresql://{ROLE}:{}@127.0.0.1:{port}/{DATABASE}",
+        password.expose_secret()
+    ))
 }
 
 fn parse(url: &SecretString) -> Result<Config> {
@@ -216,7 +262,8 @@ fn secret_file(data_dir: &Path, name: &str, make: impl FnOnce() -> Result<String
     }
     let text = make()?;
     let beside = data_dir.join(format!("{name}.new"));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, &path)?;

@@ -35,7 +35,11 @@ fn parse_url(url: &SecretString) -> Result<tokio_postgres::Config, Failure> {
 
 /// The public address, for a platform in production.
 fn site(settings: &Settings) -> Result<Site, Failure> {
-    let apex: HostName = settings.base_domain.clone().context("base_domain is not set: PORTERO_BASE_DOMAIN=ejemplo.com").map_err(Failure::Usage)?;
+    let apex: HostName = settings
+        .base_domain
+        .clone()
+        .context("base_domain is not set: PORTERO_BASE_DOMAIN=ejemplo.com")
+        .map_err(Failure::Usage)?;
     Ok(Site { apex, https: settings.https.unwrap_or(true), port: settings.public_port })
 }
 
@@ -51,10 +55,11 @@ fn required_key(settings: &mut Settings) -> Result<MasterKey, Failure> {
 /// Ends with SIGINT or SIGTERM. A second one ends the process at once.
 async fn asked_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        _ => return std::future::pending().await,
-    };
+    let (mut interrupt, mut terminate) =
+        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+            _ => return std::future::pending().await,
+        };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

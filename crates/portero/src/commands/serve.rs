@@ -18,7 +18,9 @@ const LOGINS_PER_MINUTE: u32 = 30;
 
 pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCode, Failure> {
     let url = settings.registry_url.clone().ok_or_else(|| {
-        Failure::usage(anyhow!("registry_url is not set: PORTERO_REGISTRY_URL=postgresql://portero:…@host/portero_registry"))
+        Failure::usage(anyhow!(
+            "registry_url is not set: PORTERO_REGISTRY_URL=postgresql://portero:…@host/portero_registry"
+        ))
     })?;
     let site = site(&settings)?;
     let key = required_key(&mut settings)?;
@@ -49,12 +51,20 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
         trusted_proxies: settings.trusted_proxies,
         workers: settings.workers,
         signup_mode: settings.signup_mode,
-        limits: Limits::new(settings.signup_per_address_hour.unwrap_or(SIGNUPS_PER_HOUR), settings.login_per_address_minute.unwrap_or(LOGINS_PER_MINUTE)),
+        limits: Limits::new(
+            settings.signup_per_address_hour.unwrap_or(SIGNUPS_PER_HOUR),
+            settings.login_per_address_minute.unwrap_or(LOGINS_PER_MINUTE),
+        ),
         site: site.clone(),
     })
     .await?;
-    output.json(&serde_json::json!({ "url": site.apex_url(), "listen": address, "admin_listen": admin_address }));
-    output.line(format_args!("Serving {} on {address}, operators' endpoints on {admin_address}", site.apex_url()));
+    output.json(
+        &serde_json::json!({ "url": site.apex_url(), "listen": address, "admin_listen": admin_address }),
+    );
+    output.line(format_args!(
+        "Serving {} on {address}, operators' endpoints on {admin_address}",
+        site.apex_url()
+    ));
     application.run_until(asked_to_stop()).await?;
     Ok(ExitCode::SUCCESS)
 }

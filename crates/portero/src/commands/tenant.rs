@@ -58,12 +58,17 @@ pub(crate) enum TenantCommand {
     },
 }
 
-pub(crate) async fn run(settings: Settings, command: TenantCommand, output: Output) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(
+    settings: Settings,
+    command: TenantCommand,
+    output: Output,
+) -> Result<ExitCode, Failure> {
     let direct = direct(settings)?;
     match command {
         TenantCommand::Create { name, subdomain, admin_email, admin_password_stdin, no_wait } => {
             let password = read_password(admin_password_stdin)?;
-            let form = SignUp { company: &name, subdomain: &subdomain, email: &admin_email, password: &password };
+            let form =
+                SignUp { company: &name, subdomain: &subdomain, email: &admin_email, password: &password };
             create(&direct, &form, no_wait, output).await
         }
         TenantCommand::List => list(&direct, output).await,
@@ -75,7 +80,10 @@ pub(crate) async fn run(settings: Settings, command: TenantCommand, output: Outp
         TenantCommand::Pause { subdomain, reason } => {
             let tenant = direct.control.pause(&label(&subdomain)?, reason.as_deref()).await?;
             output.json(&tenant);
-            output.line(format_args!("{} is paused. Its data is kept: portero tenant resume {0}", tenant.subdomain));
+            output.line(format_args!(
+                "{} is paused. Its data is kept: portero tenant resume {0}",
+                tenant.subdomain
+            ));
             Ok(ExitCode::SUCCESS)
         }
         TenantCommand::Resume { subdomain } => {
@@ -87,14 +95,21 @@ pub(crate) async fn run(settings: Settings, command: TenantCommand, output: Outp
     }
 }
 
-async fn create(direct: &Direct, form: &SignUp<'_>, no_wait: bool, output: Output) -> Result<ExitCode, Failure> {
-    let signed_up = direct.control.create_tenant(form, FieldNames::COMMAND, None).await.map_err(|error| match error {
-        SignUpError::Invalid(errors) => {
-            let lines: Vec<_> = errors.iter().map(|error| format!("{} {}", error.field, error.refusal)).collect();
-            Failure::usage(anyhow!("{}", lines.join("; ")))
-        }
-        error => Failure::Failed(error.into()),
-    })?;
+async fn create(
+    direct: &Direct,
+    form: &SignUp<'_>,
+    no_wait: bool,
+    output: Output,
+) -> Result<ExitCode, Failure> {
+    let signed_up =
+        direct.control.create_tenant(form, FieldNames::COMMAND, None).await.map_err(|error| match error {
+            SignUpError::Invalid(errors) => {
+                let lines: Vec<_> =
+                    errors.iter().map(|error| format!("{} {}", error.field, error.refusal)).collect();
+                Failure::usage(anyhow!("{}", lines.join("; ")))
+            }
+            error => Failure::Failed(error.into()),
+        })?;
     if no_wait {
         let job = direct.control.job(signed_up.job).await?;
         output.json(&serde_json::json!({ "id": signed_up.tenant, "subdomain": signed_up.subdomain.as_str(), "url": signed_up.url, "status": "provisioning", "job": job }));
@@ -103,8 +118,12 @@ async fn create(direct: &Direct, form: &SignUp<'_>, no_wait: bool, output: Outpu
     }
     let job = wait(direct, signed_up.job, output).await?;
     if job.status != "done" {
-        let error = direct.registry.job_by_id(signed_up.job).await?.and_then(|job| job.error).unwrap_or_default();
-        return Err(Failure::Failed(anyhow!("{} was not created, and nothing of it is left: {error}", signed_up.subdomain)));
+        let error =
+            direct.registry.job_by_id(signed_up.job).await?.and_then(|job| job.error).unwrap_or_default();
+        return Err(Failure::Failed(anyhow!(
+            "{} was not created, and nothing of it is left: {error}",
+            signed_up.subdomain
+        )));
     }
     let tenant = direct.control.tenant(&signed_up.subdomain).await?;
     output.json(&tenant);
@@ -190,11 +209,16 @@ fn label(raw: &str) -> Result<Subdomain, Failure> {
 fn read_password(from_stdin: bool) -> Result<String, Failure> {
     if from_stdin {
         let mut text = String::new();
-        std::io::stdin().take(4096).read_to_string(&mut text).context("the password can't be read from stdin")?;
+        std::io::stdin()
+            .take(4096)
+            .read_to_string(&mut text)
+            .context("the password can't be read from stdin")?;
         return Ok(text.trim_end_matches(['\n', '\r']).to_owned());
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(anyhow!("there is no terminal to ask for the admin's password: use --admin-password-stdin")));
+        return Err(Failure::usage(anyhow!(
+            "there is no terminal to ask for the admin's password: use --admin-password-stdin"
+        )));
     }
     rpassword::prompt_password("Password of the first admin: ").map_err(Into::into)
 }

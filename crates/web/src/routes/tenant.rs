@@ -66,8 +66,8 @@ async fn log_in(
     tenant: TenantCtx,
     control: web::Data<Control>,
     api: web::Data<TenantApi>,
+    request: HttpRequest,
     Form(form): Form<LogIn>,
-    db: Db,
 ) -> Result<HttpResponse, Problem> {
     let refused = |status, state| login_page(&visit, &tenant, &control, status, &form.email, state);
     if let Err(problem) = turn {
@@ -77,8 +77,7 @@ async fn log_in(
         }
         return Ok(response);
     }
-    match login::with_cookie(&api, &tenant, db, &form.email, SecretString::from(form.password.clone())).await
-    {
+    match login::with_cookie(&api, &request, &form.email, SecretString::from(form.password.clone())).await {
         Ok(secret) => Ok(with_session(&visit, &api, &secret, see_other("/"))),
         Err(problem) if problem.kind == Kind::WrongCredentials => {
             refused(StatusCode::UNAUTHORIZED, LoginState::Refused)
@@ -116,12 +115,11 @@ struct Welcome {
 /// The browser that signed up comes in, by a token that opens once.
 async fn welcome(
     visit: Visit,
-    tenant: TenantCtx,
     api: web::Data<TenantApi>,
     query: web::Query<Welcome>,
     db: Db,
 ) -> Result<HttpResponse, Problem> {
-    match login::with_handoff(&api, &tenant, &db, &query.token).await {
+    match login::with_handoff(&api, &db, &query.token).await {
         Ok(secret) => Ok(with_session(&visit, &api, &secret, visit.see_other_with("/", Notice::Welcome))),
         Err(problem) if problem.kind == Kind::Unauthorized => Ok(see_other("/login")),
         Err(problem) => Err(problem),

@@ -1,6 +1,7 @@
 //! Tests of `passwords.rs`: real argon2id at its real cost.
 
 use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -79,6 +80,9 @@ async fn other_parameters_within_bounds_verify_and_ask_for_a_new_hash() {
         let verdict = passwords.verify(candidate(RAW), Some(&stored)).await.unwrap();
         assert_eq!(verdict, Verdict::Match { rehash: true }, "{stored}");
     }
+    let renewed = passwords.rehash(candidate(RAW)).await.unwrap();
+    let verdict = passwords.verify(candidate(RAW), Some(&renewed)).await.unwrap();
+    assert_eq!(verdict, Verdict::Match { rehash: false });
 }
 
 #[tokio::test]
@@ -136,6 +140,28 @@ async fn over_the_queue_is_busy_at_once_and_places_come_back() {
         assert_eq!(waited.await.unwrap().unwrap(), Verdict::Mismatch);
     }
     assert_eq!(passwords.verify(candidate(RAW), None).await.unwrap(), Verdict::Mismatch);
+}
+
+#[tokio::test]
+async fn no_more_run_at_once_than_were_asked_for() {
+    let passwords = Passwords::new(2, 10);
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let all: Vec<_> = (0..12)
+        .map(|_| {
+            let (passwords, running, most) = (passwords.clone(), running.clone(), most.clone());
+            let work = move || {
+                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                std::thread::sleep(Duration::from_millis(20));
+                running.fetch_sub(1, SeqCst);
+                Ok(())
+            };
+            tokio::spawn(async move { passwords.run(work).await })
+        })
+        .collect();
+    for one in all {
+        one.await.unwrap().unwrap();
+    }
+    assert_eq!(most.load(SeqCst), 2);
 }
 
 #[tokio::test]

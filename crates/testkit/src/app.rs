@@ -1,0 +1,416 @@
+//! An application under test: the real binary, on a registry of its own.
+
+use crate::{Answer, Api, DEADLINE, Http, Portero, Process, Request, TestCluster, wait_for, wait_until};
+use portero_auth::MasterKey;
+use portero_kernel::{ExposeSecret, TenantId};
+use portero_pg::Session;
+use portero_registry::{Registry, TenantLogin};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, process::ExitStatus, sync::Arc};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+/// The apex of every application under test.
+pub const BASE_DOMAIN: &str = "portero.test";
+
+/// A company that signed up, and its first admin.
+#[derive(Debug, Clone)]
+pub struct Company {
+    /// Its subdomain.
+    pub subdomain: String,
+    /// Its host.
+    pub host: String,
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub tenant_id: String,
+    /// The first admin's address.
+    pub email: String,
+    /// The first admin's password.
+    pub password: String,
+    /// The first admin's id.
+    pub admin_id: String,
+    /// A token of the first admin's.
+    pub token: String,
+}
+
+/// What to start an application with. Without more: no limits, open sign-ups, the shared cluster.
+#[derive(Clone, Default)]
+pub struct AppBuilder {
+    cluster: Option<Arc<TestCluster>>,
+    env: BTreeMap<String, String>,
+}
+
+impl AppBuilder {
+    /// On this cluster.
+    #[must_use]
+    pub fn cluster(mut self, cluster: &Arc<TestCluster>) -> Self {
+        self.cluster = Some(Arc::clone(cluster));
+        self
+    }
+
+    /// With this in its environment.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With points at which sign-ups stop or fail: `migrate::before=pause`, `role::after=return`; several with `;`.
+    #[must_use]
+    pub fn failpoints(self, points: &str) -> Self {
+        self.env("FAILPOINTS", points)
+    }
+
+    /// Prepares the registry and the environment, and starts nothing yet.
+    pub async fn prepare(self) -> TestApp {
+        let cluster = match self.cluster {
+            Some(cluster) => cluster,
+            None => TestCluster::shared().await,
+        };
+        let (database, url) = cluster.new_registry().await;
+        let master_key = MasterKey::generate().to_text().expose_secret().to_owned();
+        let mut env = BTreeMap::from(
+            [
+                ("PORTERO_REGISTRY_URL", url.as_str()),
+                ("PORTERO_MASTER_KEY", &master_key),
+                ("PORTERO_BASE_DOMAIN", BASE_DOMAIN),
+                ("PORTERO_PUBLIC_SCHEME", "http"),
+                ("PORTERO_LISTEN", "127.0.0.1:0"),
+                ("PORTERO_ADMIN_LISTEN", "127.0.0.1:0"),
+                ("PORTERO_SIGNUP_PER_ADDRESS_HOUR", "0"),
+                ("PORTERO_LOGIN_PER_ADDRESS_MINUTE", "0"),
+                ("PORTERO_LOG_FORMAT", "json"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        env.extend(self.env);
+        let (http, operators) = (Http::public(), Http::operators());
+        let registry = OnceCell::new();
+        TestApp { cluster, database, url, master_key, env, http, operators, registry, process: None }
+    }
+
+    /// Starts it, and waits until it serves.
+    pub async fn start(self) -> TestApp {
+        let mut app = self.prepare().await;
+        app.boot().await;
+        app
+    }
+}
+
+/// An application under test. Dropped, its process is killed; its databases go with the cluster.
+pub struct TestApp {
+    cluster: Arc<TestCluster>,
+    database: String,
+    url: String,
+    master_key: String,
+    env: BTreeMap<String, String>,
+    http: Http,
+    operators: Http,
+    registry: OnceCell<Registry>,
+    process: Option<Process>,
+}
+
+impl TestApp {
+    /// Starts one as usual.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// To start one otherwise.
+    #[must_use]
+    pub fn builder() -> AppBuilder {
+        AppBuilder::default()
+    }
+
+    // --- its process -------------------------------------------------------------------------------------------------
+
+    /// Starts the process, on new ports; what was made with [`TestApp::api`] and the like follows.
+    ///
+    /// # Panics
+    /// If it doesn't come up.
+    pub async fn boot(&mut self) {
+        let mut process = Process::spawn(&["serve", "--json"], &self.env);
+        let greeting = process.greeting().await;
+        for (http, key) in [(&self.http, "listen"), (&self.operators, "admin_listen")] {
+            let address = greeting[key].as_str().and_then(|text| text.parse().ok());
+            http.lead_to(address.unwrap_or_else(|| panic!("no {key} in {greeting}")));
+        }
+        self.process = Some(process);
+    }
+
+    /// Kills the process as a crash would. Its jobs stay leased to it: see [`TestApp::expire_leases`].
+    pub fn kill(&mut self) {
+        self.process_mut().kill();
+    }
+
+    /// Ends the process in an orderly way.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.process_mut().terminate().await
+    }
+
+    /// Kills it, lets the leases run out, and starts it again without failpoints.
+    pub async fn recover(&mut self) {
+        self.kill();
+        self.expire_leases().await;
+        self.set_failpoints("");
+        self.boot().await;
+    }
+
+    /// Other failpoints, from the next start on; empty for none.
+    pub fn set_failpoints(&mut self, points: &str) {
+        self.env.insert("FAILPOINTS".to_owned(), points.to_owned());
+    }
+
+    /// The running process.
+    ///
+    /// # Panics
+    /// Before the first start.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("it was started")
+    }
+
+    fn process_mut(&mut self) -> &mut Process {
+        self.process.as_mut().expect("it was started")
+    }
+
+    /// Waits until a job has come to this point: `migrate::before`.
+    ///
+    /// # Panics
+    /// If none does.
+    pub async fn wait_for_point(&self, point: &str) {
+        let line = format!("\"point\":\"{point}\"");
+        wait_until(&format!("the point {point}"), DEADLINE, async || {
+            self.process().log().iter().any(|entry| entry.contains(&line))
+        })
+        .await;
+    }
+
+    /// Lets as much time pass for the jobs as a lease lasts.
+    ///
+    /// # Panics
+    /// Without the registry.
+    pub async fn expire_leases(&self) {
+        let session = self.peek().await;
+        let sql = "UPDATE jobs SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL";
+        session.batch_execute(sql).await.expect("the registry is there");
+        session.close().await;
+    }
+
+    /// A call of `portero` with this application's settings.
+    #[must_use]
+    pub fn portero(&self, args: &[&str]) -> Portero {
+        let ours =
+            ["PORTERO_REGISTRY_URL", "PORTERO_MASTER_KEY", "PORTERO_BASE_DOMAIN", "PORTERO_PUBLIC_SCHEME"];
+        ours.iter().fold(Portero::new(args), |call, key| call.env(key, &self.env[*key]))
+    }
+
+    /// The environment that its process is started with.
+    #[must_use]
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    // --- its doors ---------------------------------------------------------------------------------------------------
+
+    /// The apex host.
+    #[must_use]
+    pub fn apex(&self) -> String {
+        BASE_DOMAIN.to_owned()
+    }
+
+    /// A company's host.
+    #[must_use]
+    pub fn host(&self, subdomain: &str) -> String {
+        format!("{subdomain}.{BASE_DOMAIN}")
+    }
+
+    /// The way to the public listener.
+    #[must_use]
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// A request to the operators' listener.
+    #[must_use]
+    pub fn operators(&self, path: &str) -> Request {
+        self.operators.request("GET", "localhost", path)
+    }
+
+    /// A program at the apex.
+    #[must_use]
+    pub fn at_apex(&self) -> Api {
+        Api::new(&self.http, BASE_DOMAIN, None)
+    }
+
+    /// A program at a company's host, without a token.
+    #[must_use]
+    pub fn guest(&self, subdomain: &str) -> Api {
+        Api::new(&self.http, &self.host(subdomain), None)
+    }
+
+    /// The first admin's program.
+    #[must_use]
+    pub fn api(&self, company: &Company) -> Api {
+        Api::new(&self.http, &company.host, Some(&company.token))
+    }
+
+    /// A program of whoever has this address and password.
+    ///
+    /// # Panics
+    /// If they can't log in.
+    pub async fn log_in(&self, subdomain: &str, email: &str, password: &str) -> Api {
+        let guest = self.guest(subdomain);
+        let answer = guest.post("/api/v1/auth/login", &json!({ "email": email, "password": password })).await;
+        Api { token: Some(answer.expect(200).str_at("/access_token")), ..guest }
+    }
+
+    // --- sign-ups ----------------------------------------------------------------------------------------------------
+
+    /// Asks for a company by the API, with a new admin and a random password; returns the answer and the password.
+    pub async fn ask_for(&self, subdomain: &str) -> (Answer, String) {
+        let password = new_password();
+        let body = json!({
+            "name": name_of(subdomain),
+            "subdomain": subdomain,
+            "admin": { "email": email_of(subdomain), "password": password },
+        });
+        (self.at_apex().post("/api/v1/tenants", &body).await, password)
+    }
+
+    /// Signs a company up by the API, until its first admin has a token.
+    ///
+    /// # Panics
+    /// If any of that fails.
+    pub async fn sign_up(&self, subdomain: &str) -> Company {
+        let (answer, password) = self.ask_for(subdomain).await;
+        self.finish_sign_up(subdomain, &answer.expect(202), password).await
+    }
+
+    /// Waits for the job of a sign-up and logs its admin in.
+    ///
+    /// # Panics
+    /// If the job fails.
+    pub async fn finish_sign_up(&self, subdomain: &str, accepted: &Answer, password: String) -> Company {
+        let job = self.job_at_rest(&accepted.str_at("/job")).await;
+        assert_eq!(job["status"], "done", "{job}");
+        // The router hears of it a moment later.
+        let guest = self.guest(subdomain);
+        wait_until("the new company's door", DEADLINE, async || {
+            guest.get("/api/v1/ping").await.status == 200
+        })
+        .await;
+        let api = self.log_in(subdomain, &email_of(subdomain), &password).await;
+        let admin_id = api.get("/api/v1/me").await.expect(200).str_at("/user/id");
+        Company {
+            subdomain: subdomain.to_owned(),
+            host: api.host,
+            name: name_of(subdomain),
+            tenant_id: accepted.str_at("/id"),
+            email: email_of(subdomain),
+            password,
+            admin_id,
+            token: api.token.unwrap_or_default(),
+        }
+    }
+
+    /// Waits until a job is done or has failed.
+    ///
+    /// # Panics
+    /// If it goes on and on.
+    pub async fn job_at_rest(&self, id: &str) -> Value {
+        let apex = self.at_apex();
+        wait_for("the job to come to rest", DEADLINE, async || {
+            let job = apex.get(&format!("/api/v1/jobs/{id}")).await.expect(200).json();
+            (job["status"] != "running").then_some(job)
+        })
+        .await
+    }
+
+    /// Adds a user by an admin's program, and logs them in.
+    ///
+    /// # Panics
+    /// If either fails.
+    pub async fn add_user(&self, company: &Company, email: &str, role: &str) -> (String, Api) {
+        let password = new_password();
+        let body = json!({ "email": email, "password": password, "role": role });
+        let answer = self.api(company).post("/api/v1/users", &body).await.expect(201);
+        (answer.str_at("/id"), self.log_in(&company.subdomain, email, &password).await)
+    }
+
+    // --- looking from outside ----------------------------------------------------------------------------------------
+
+    /// The cluster it is on.
+    #[must_use]
+    pub fn cluster(&self) -> &Arc<TestCluster> {
+        &self.cluster
+    }
+
+    /// The superuser, in the registry's database.
+    pub async fn peek(&self) -> Session {
+        self.cluster.superuser(&self.database).await
+    }
+
+    /// The name of the registry's database.
+    #[must_use]
+    pub fn registry_database(&self) -> &str {
+        &self.database
+    }
+
+    /// The registry, opened as Portero opens it.
+    ///
+    /// # Panics
+    /// Never: its own URL and key are ones.
+    pub async fn registry(&self) -> &Registry {
+        self.registry
+            .get_or_init(async || {
+                let key = MasterKey::parse(&self.master_key).expect("a generated key is one");
+                Registry::new(self.url.parse().expect("our own URL is one"), &key)
+            })
+            .await
+    }
+
+    /// The database of a company, its role and that role's password, by Portero's own means.
+    ///
+    /// # Panics
+    /// Without the company.
+    pub async fn login_of(&self, tenant_id: &str) -> TenantLogin {
+        let id: TenantId = tenant_id.parse().expect("a tenant's id");
+        let login = self.registry().await.tenant_login(id).await;
+        login.expect("the registry answers").expect("the company is there")
+    }
+
+    /// How many tenants and jobs the registry has, and how many databases the tenants' names stand for: what a refused
+    /// request must not change.
+    ///
+    /// # Panics
+    /// Without the registry.
+    pub async fn footprint(&self) -> (i64, i64) {
+        let session = self.peek().await;
+        let sql = "SELECT (SELECT count(*) FROM tenants), (SELECT count(*) FROM jobs)";
+        let row = session.query_one(sql, &[]).await.expect("the registry is there");
+        session.close().await;
+        (row.get(0), row.get(1))
+    }
+
+    /// Everything that must never be in a log or in an answer.
+    #[must_use]
+    pub fn secrets(&self) -> [&str; 2] {
+        [&self.master_key, self.cluster.password()]
+    }
+}
+
+fn name_of(subdomain: &str) -> String {
+    format!("{subdomain} & Söhne")
+}
+
+fn email_of(subdomain: &str) -> String {
+    format!("admin@{subdomain}.example")
+}
+
+/// One that nobody guesses.
+#[must_use]
+pub fn new_password() -> String {
+    format!("kite-{}", Uuid::new_v4().simple())
+}

@@ -1,0 +1,183 @@
+//! A throw-away PostgreSQL cluster, prepared as `deploy/bootstrap.sql` and `portero dev` prepare one.
+
+use crate::scratch_dir;
+use portero_devpg::{Binaries, Cluster, ClusterOptions, Lifetime, StopMode};
+use portero_pg::{Session, connect, ident, literal};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::OnceCell, task::spawn_blocking};
+use tokio_postgres::{Config, Error};
+use uuid::Uuid;
+
+pub(crate) const ROLE: &str = "portero";
+
+/// As `portero dev` writes it.
+const HBA: [&str; 3] = [
+    "host all postgres 127.0.0.1/32 scram-sha-256",
+    "host all portero 127.0.0.1/32 scram-sha-256",
+    "host sameuser all 127.0.0.1/32 scram-sha-256",
+];
+
+/// Nothing here outlives the process, so nothing needs to reach the disk.
+const SETTINGS: [(&str, &str); 4] = [
+    ("max_connections", "400"),
+    ("fsync", "off"),
+    ("synchronous_commit", "off"),
+    ("full_page_writes", "off"),
+];
+
+/// A cluster with Portero's role in it. It is deleted with its process, however that ends.
+pub struct TestCluster {
+    cluster: Mutex<Cluster>,
+    port: u16,
+    superuser_password: String,
+    password: String,
+    registries: AtomicU32,
+}
+
+impl TestCluster {
+    /// The one that all tests of this process share.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: OnceCell<Arc<TestCluster>> = OnceCell::const_new();
+        Arc::clone(SHARED.get_or_init(Self::private).await)
+    }
+
+    /// One of the test's own: to halt it, or to say exactly what is in it.
+    ///
+    /// # Panics
+    /// Without PostgreSQL.
+    pub async fn private() -> Arc<Self> {
+        let cluster = spawn_blocking(|| {
+            let binaries = Binaries::find(None).expect("PostgreSQL is installed");
+            let mut options = ClusterOptions::new(binaries, scratch_dir("cluster"));
+            options.lifetime = Lifetime::Throwaway;
+            options.settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            options.hba = HBA.map(str::to_owned).to_vec();
+            Cluster::start(options).expect("a cluster starts")
+        });
+        let cluster = cluster.await.expect("starting a cluster doesn't panic");
+        let this = Self {
+            port: cluster.port(),
+            superuser_password: cluster.superuser_password().to_owned(),
+            password: Uuid::new_v4().simple().to_string(),
+            cluster: Mutex::new(cluster),
+            registries: AtomicU32::new(0),
+        };
+        this.prepare().await;
+        Arc::new(this)
+    }
+
+    async fn prepare(&self) {
+        let session = self.superuser("postgres").await;
+        let (role, password) = (ident(ROLE), literal(&self.password));
+        let sql = format!(
+            "CREATE ROLE {role} LOGIN CREATEDB CREATEROLE PASSWORD {password};
+             REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1 FROM PUBLIC;
+             GRANT CONNECT ON DATABASE postgres TO {role}"
+        );
+        session.batch_execute(&sql).await.expect("the cluster is prepared");
+        session.close().await;
+    }
+
+    /// An empty registry of its own; its name and the URL to reach it as Portero's role.
+    ///
+    /// # Panics
+    /// Without the server.
+    pub async fn new_registry(&self) -> (String, String) {
+        let name = format!("portero_registry_{}", self.registries.fetch_add(1, Ordering::Relaxed));
+        let session = self.superuser("postgres").await;
+        for sql in [
+            format!(
+                "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'",
+                ident(&name),
+                ident(ROLE)
+            ),
+            format!("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC", ident(&name)),
+        ] {
+            session.batch_execute(&sql).await.expect("a registry is created");
+        }
+        session.close().await;
+        let url = format!("postgresql://{ROLE}:{}@127.0.0.1:{}/{name}", self.password, self.port);
+        (name, url)
+    }
+
+    /// The port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The password of Portero's own role, which no answer and no log may show.
+    #[must_use]
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// A session of the superuser: to look from outside.
+    ///
+    /// # Panics
+    /// Without the server or the database.
+    pub async fn superuser(&self, database: &str) -> Session {
+        let session = self.login("postgres", &self.superuser_password, database).await;
+        session.unwrap_or_else(|error| panic!("the superuser can't get into {database}: {error}"))
+    }
+
+    /// A session of Portero's own role.
+    ///
+    /// # Panics
+    /// Without the server or the database.
+    pub async fn portero(&self, database: &str) -> Session {
+        let session = self.login(ROLE, &self.password, database).await;
+        session.unwrap_or_else(|error| panic!("Portero's role can't get into {database}: {error}"))
+    }
+
+    /// Logs in as anybody.
+    ///
+    /// # Errors
+    /// As PostgreSQL says.
+    pub async fn login(&self, user: &str, password: &str, database: &str) -> Result<Session, Error> {
+        let mut config = Config::new();
+        config.host("127.0.0.1").port(self.port).user(user).password(password).dbname(database);
+        config.connect_timeout(Duration::from_secs(10));
+        connect(&config).await
+    }
+
+    /// Stops the server: as an outage if `mode` is [`StopMode::Immediate`] or [`StopMode::Kill`]. Only for private ones.
+    ///
+    /// # Panics
+    /// If it outlives every signal.
+    pub async fn halt(self: &Arc<Self>, mode: StopMode) {
+        let this = Arc::clone(self);
+        let halted = spawn_blocking(move || this.cluster.lock().expect("no test holds it").halt(mode));
+        halted.await.expect("halting doesn't panic").expect("the server stops");
+    }
+
+    /// Starts a server that was halted, on the same port.
+    ///
+    /// # Panics
+    /// If it doesn't start, or somebody took its port.
+    pub async fn resume(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        let port = spawn_blocking(move || {
+            let mut cluster = this.cluster.lock().expect("no test holds it");
+            cluster.resume().expect("the server starts again");
+            cluster.port()
+        });
+        assert_eq!(port.await.expect("resuming doesn't panic"), self.port, "somebody took the server's port");
+    }
+
+    /// The server's log, since its last start.
+    ///
+    /// # Panics
+    /// If it can't be read.
+    #[must_use]
+    pub fn server_log(&self) -> String {
+        let file = self.cluster.lock().expect("no test holds it").log_file();
+        std::fs::read_to_string(file).expect("the server's log is there")
+    }
+}
