@@ -98,7 +98,9 @@ async fn prepare(settings: &Settings) -> Result<Config> {
         .await?;
     let (password, create_role): (String, String) = (made.get(0), made.get(1));
     client.batch_execute(&create_role).await?;
-    client.batch_execute("CREATE DATABASE bench_bare OWNER bench_bare TEMPLATE template0 ENCODING 'UTF8'").await?;
+    client
+        .batch_execute("CREATE DATABASE bench_bare OWNER bench_bare TEMPLATE template0 ENCODING 'UTF8'")
+        .await?;
     drop(client);
     // The outcome of a connection that was closed on purpose tells nothing.
     let _ = driver.await;
@@ -107,6 +109,7 @@ async fn prepare(settings: &Settings) -> Result<Config> {
 }
 
 fn setting<T: FromStr>(key: &str) -> Result<T> {
-    let value = std::env::var(key).with_context(|| format!("{key} is not set: `cargo xtask bench route` sets it"))?;
+    let value =
+        std::env::var(key).with_context(|| format!("{key} is not set: `cargo xtask bench route` sets it"))?;
     value.parse().ok().with_context(|| format!("{key} can't be {value:?}"))
 }

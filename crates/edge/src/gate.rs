@@ -36,7 +36,9 @@ pub async fn gate<B: MessageBody>(
             next.call(request).await.map(ServiceResponse::map_into_left_body)
         }
         // What a page of refusal looks like is nobody's secret, and nobody's data.
-        Err(_) if request.path().starts_with(STATIC) => next.call(request).await.map(ServiceResponse::map_into_left_body),
+        Err(_) if request.path().starts_with(STATIC) => {
+            next.call(request).await.map(ServiceResponse::map_into_left_body)
+        }
         Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
     }
 }

@@ -17,8 +17,10 @@ pub(crate) fn begin(settings: &Settings, verbose: u8, quiet: bool, usual: &str) 
         (false, _) => "debug".to_owned(),
     };
     let targets: Targets = filter.parse().with_context(|| format!("log can't be {filter:?}"))?;
-    // Stray lines of libraries about connections that end are ours to say.
-    let targets = targets.with_target("deadpool.postgres", tracing::Level::ERROR);
+    // What libraries say of connections that end and of workers that start is ours to say.
+    let targets = targets
+        .with_target("deadpool.postgres", tracing::Level::ERROR)
+        .with_target("actix_server", tracing::Level::WARN);
     let lines = match settings.log_format {
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
         LogFormat::Text => {

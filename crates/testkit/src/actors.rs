@@ -21,6 +21,12 @@ impl Api {
         Self { http: http.clone(), host: host.to_owned(), token: token.map(str::to_owned) }
     }
 
+    /// The same, with this token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self::new(&self.http, &self.host, Some(token))
+    }
+
     /// A request with what it shows, to be filled.
     #[must_use]
     pub fn request(&self, method: &str, path: &str) -> Request {
@@ -33,31 +39,35 @@ impl Api {
 
     /// GET.
     #[track_caller]
-    pub fn get(&self, path: &str) -> impl Future<Output = Answer> {
+    pub fn get(&self, path: &str) -> impl Future<Output = Answer> + use<> {
         self.request("GET", path).send()
     }
 
     /// POST of JSON.
     #[track_caller]
-    pub fn post(&self, path: &str, body: &(impl Serialize + ?Sized)) -> impl Future<Output = Answer> {
+    pub fn post<B: Serialize + ?Sized>(&self, path: &str, body: &B) -> impl Future<Output = Answer> + use<B> {
         self.request("POST", path).json(body).send()
     }
 
     /// PATCH with JSON.
     #[track_caller]
-    pub fn patch(&self, path: &str, body: &(impl Serialize + ?Sized)) -> impl Future<Output = Answer> {
+    pub fn patch<B: Serialize + ?Sized>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> impl Future<Output = Answer> + use<B> {
         self.request("PATCH", path).json(body).send()
     }
 
     /// PUT of JSON.
     #[track_caller]
-    pub fn put(&self, path: &str, body: &(impl Serialize + ?Sized)) -> impl Future<Output = Answer> {
+    pub fn put<B: Serialize + ?Sized>(&self, path: &str, body: &B) -> impl Future<Output = Answer> + use<B> {
         self.request("PUT", path).json(body).send()
     }
 
     /// DELETE.
     #[track_caller]
-    pub fn delete(&self, path: &str) -> impl Future<Output = Answer> {
+    pub fn delete(&self, path: &str) -> impl Future<Output = Answer> + use<> {
         self.request("DELETE", path).send()
     }
 }
@@ -81,7 +91,7 @@ impl Browser {
 
     /// What a typed address or a followed link asks for.
     #[track_caller]
-    pub fn visit(&mut self, host: &str, path: &str) -> impl Future<Output = Answer> {
+    pub fn visit<'a>(&'a mut self, host: &str, path: &str) -> impl Future<Output = Answer> + use<'a> {
         host.clone_into(&mut self.at);
         let request =
             self.with_cookies(self.http.request("GET", host, path), host).header("sec-fetch-site", "none");
@@ -116,7 +126,7 @@ impl Browser {
     /// # Panics
     /// Without one.
     #[track_caller]
-    pub fn follow(&mut self, answer: &Answer) -> impl Future<Output = Answer> {
+    pub fn follow<'a>(&'a mut self, answer: &Answer) -> impl Future<Output = Answer> + use<'a> {
         let location = answer.header("location").expect("a redirect says where to").to_owned();
         let (host, path) = match location.strip_prefix("http://") {
             Some(rest) => {

@@ -4,7 +4,7 @@ use crate::{Answer, Api, DEADLINE, Http, Portero, Process, Request, TestCluster,
 use portero_auth::MasterKey;
 use portero_kernel::{ExposeSecret, TenantId};
 use portero_pg::Session;
-use portero_registry::{Registry, TenantLogin};
+use portero_registry::Registry;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, process::ExitStatus, sync::Arc};
 use tokio::sync::OnceCell;
@@ -32,6 +32,15 @@ pub struct Company {
     pub admin_id: String,
     /// A token of the first admin's.
     pub token: String,
+}
+
+/// How a company's role logs in.
+#[derive(Debug, Clone)]
+pub struct DatabaseLogin {
+    /// The role, and its database of the same name.
+    pub name: String,
+    /// The role's password.
+    pub password: String,
 }
 
 /// What to start an application with. Without more: no limits, open sign-ups, the shared cluster.
@@ -263,7 +272,7 @@ impl TestApp {
     pub async fn log_in(&self, subdomain: &str, email: &str, password: &str) -> Api {
         let guest = self.guest(subdomain);
         let answer = guest.post("/api/v1/auth/login", &json!({ "email": email, "password": password })).await;
-        Api { token: Some(answer.expect(200).str_at("/access_token")), ..guest }
+        guest.with_token(&answer.expect(200).str_at("/access_token"))
     }
 
     // --- sign-ups ----------------------------------------------------------------------------------------------------
@@ -371,14 +380,28 @@ impl TestApp {
             .await
     }
 
-    /// The database of a company, its role and that role's password, by Portero's own means.
+    /// How a company's role logs in to its database, read by Portero's own means.
     ///
     /// # Panics
     /// Without the company.
-    pub async fn login_of(&self, tenant_id: &str) -> TenantLogin {
-        let id: TenantId = tenant_id.parse().expect("a tenant's id");
+    pub async fn login_of(&self, company: &Company) -> DatabaseLogin {
+        let id: TenantId = company.tenant_id.parse().expect("a tenant's id");
         let login = self.registry().await.tenant_login(id).await;
-        login.expect("the registry answers").expect("the company is there")
+        let login = login.expect("the registry answers").expect("the company is there");
+        DatabaseLogin {
+            name: login.database.to_string(),
+            password: login.password.expose_secret().to_owned(),
+        }
+    }
+
+    /// A session as a company's role, in its database.
+    ///
+    /// # Panics
+    /// If it isn't let in.
+    pub async fn database_of(&self, company: &Company) -> Session {
+        let login = self.login_of(company).await;
+        let session = self.cluster.login(&login.name, &login.password, &login.name).await;
+        session.unwrap_or_else(|error| panic!("{} isn't let into its database: {error:?}", company.subdomain))
     }
 
     /// How many tenants and jobs the registry has, and how many databases the tenants' names stand for: what a refused

@@ -23,6 +23,9 @@ const HBA: [&str; 3] = [
     "host sameuser all 127.0.0.1/32 scram-sha-256",
 ];
 
+/// Where nobody but the provider writes pg_hba.conf: who has a password may come, and privileges alone keep roles apart.
+const MANAGED_HBA: [&str; 1] = ["host all all 127.0.0.1/32 scram-sha-256"];
+
 /// Nothing here outlives the process, so nothing needs to reach the disk.
 const SETTINGS: [(&str, &str); 4] = [
     ("max_connections", "400"),
@@ -52,12 +55,24 @@ impl TestCluster {
     /// # Panics
     /// Without PostgreSQL.
     pub async fn private() -> Arc<Self> {
-        let cluster = spawn_blocking(|| {
+        Self::with_hba(&HBA).await
+    }
+
+    /// One as managed services have them: pg_hba.conf lets everybody try every database.
+    ///
+    /// # Panics
+    /// Without PostgreSQL.
+    pub async fn managed() -> Arc<Self> {
+        Self::with_hba(&MANAGED_HBA).await
+    }
+
+    async fn with_hba(hba: &'static [&'static str]) -> Arc<Self> {
+        let cluster = spawn_blocking(move || {
             let binaries = Binaries::find(None).expect("PostgreSQL is installed");
             let mut options = ClusterOptions::new(binaries, scratch_dir("cluster"));
             options.lifetime = Lifetime::Throwaway;
             options.settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-            options.hba = HBA.map(str::to_owned).to_vec();
+            options.hba = hba.iter().map(|line| (*line).to_owned()).collect();
             Cluster::start(options).expect("a cluster starts")
         });
         let cluster = cluster.await.expect("starting a cluster doesn't panic");

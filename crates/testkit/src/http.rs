@@ -197,6 +197,17 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Checks that it sends a browser to this address; a query of it is left aside.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    #[track_caller]
+    pub fn expect_way_to(self, address: &str) -> Self {
+        let to = self.header("location").and_then(|location| location.split('?').next());
+        assert_eq!((self.status, to), (303, Some(address)), "{}: {}", self.what, self.text());
+        self
+    }
+
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {

@@ -21,6 +21,7 @@
 //! | `process`, `command` | the binary as a server, and as a command that ends |
 //! | `http`, `raw` | requests and [`Answer`]s, and bytes on a socket where a client library would be too polite |
 //! | `actors` | [`Api`] with a token, [`Browser`] with cookies |
+//! | `chrome`, `nginx` | the real ones, as children |
 //! | `wait` | [`wait_for`]: conditions, never a fixed time |
 //! | `slate` | what a cluster holds against what the registries say |
 //!
@@ -29,9 +30,11 @@
 
 mod actors;
 mod app;
+mod chrome;
 mod cluster;
 mod command;
 mod http;
+mod nginx;
 mod process;
 mod raw;
 mod scratch;
@@ -39,15 +42,18 @@ mod slate;
 mod wait;
 
 pub use actors::{Api, Browser};
-pub use app::{AppBuilder, BASE_DOMAIN, Company, TestApp, new_password};
+pub use app::{AppBuilder, BASE_DOMAIN, Company, DatabaseLogin, TestApp, new_password};
+pub use chrome::{Chrome, ChromeOptions};
 pub use cluster::TestCluster;
 pub use command::{Outcome, Portero};
 pub use http::{Answer, Http, Request};
+pub use nginx::{Nginx, free_address};
 pub use process::Process;
 pub use raw::{RawAnswer, exchange};
 pub use scratch::scratch_dir;
 pub use slate::Inventory;
 pub use wait::{DEADLINE, wait_for, wait_until};
 
+pub use futures_util::future::join_all;
 pub use portero_devpg::StopMode;
-pub use portero_registry::{Registry, TenantLogin};
+pub use portero_registry::Registry;

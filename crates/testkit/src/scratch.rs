@@ -47,7 +47,7 @@ pub(crate) fn binary() -> &'static Path {
 }
 
 /// Test binaries are in `target/debug/deps`.
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     let me = env::current_exe().expect("a process has a file");
     me.ancestors().nth(3).expect("a test binary is three levels below the target directory").to_path_buf()
 }

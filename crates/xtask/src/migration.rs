@@ -100,9 +100,17 @@ mod tests {
 
     #[test]
     fn only_a_right_name_has_a_version() {
-        for name in
-            ["V1_users.sql", "V1__Users.sql", "v1__users.sql", "V01__users.sql", "V+1__users.sql", "V1__.sql", "V__users.sql", "V1__users.txt", "README.md"]
-        {
+        for name in [
+            "V1_users.sql",
+            "V1__Users.sql",
+            "v1__users.sql",
+            "V01__users.sql",
+            "V+1__users.sql",
+            "V1__.sql",
+            "V__users.sql",
+            "V1__users.txt",
+            "README.md",
+        ] {
             assert_eq!(version(name), None, "{name}");
         }
         assert_eq!(version("V12__a2.sql"), Some(12));

@@ -147,7 +147,14 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
 /// not in a user's `PATH`, and Debian keeps PostgreSQL's out of it.
 pub(crate) fn find(need: &Need) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/snap/bin", "/opt/homebrew/bin", "/usr/local/pgsql/bin"];
+    let usual = [
+        "/usr/sbin",
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/snap/bin",
+        "/opt/homebrew/bin",
+        "/usr/local/pgsql/bin",
+    ];
     let dirs = env::split_paths(&path).chain(usual.map(PathBuf::from)).chain(postgres_dirs());
     let candidates = dirs.flat_map(|dir| need.programs.iter().map(move |program| dir.join(program)));
     candidates.into_iter().find(|file| file.is_file() && is_new_enough(file, need.oldest))
@@ -275,7 +282,12 @@ mod tests {
             (Platform::Arch, true, &[CHROMIUM, CHROMEDRIVER], "sudo pacman -S chromium\n"),
             (Platform::Alpine, true, &[POSTGRES], "apk add postgresql17"),
             (Platform::Suse, true, &[NGINX], "sudo zypper install nginx"),
-            (Platform::Mac, true, &[POSTGRES, CHROMIUM], "brew install postgresql@17\n  brew install --cask chromium"),
+            (
+                Platform::Mac,
+                true,
+                &[POSTGRES, CHROMIUM],
+                "brew install postgresql@17\n  brew install --cask chromium",
+            ),
             (Platform::Other, true, &[POSTGRES], "PostgreSQL 15 or newer: https://www.postgresql.org"),
         ] {
             let Plan::Tell(text) = plan(missing, platform, may_install) else { panic!("{platform:?}") };

@@ -59,3 +59,12 @@ pub(crate) fn files(root: &Path, dir: &str, extensions: &[&str]) -> Result<Vec<P
     found.sort();
     Ok(found)
 }
+
+/// Where cargo builds.
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    let metadata = metadata()?;
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .context("cargo metadata names no target directory")
+}

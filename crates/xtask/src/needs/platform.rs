@@ -60,7 +60,9 @@ impl Platform {
         let (with, package): (&str, fn(&Need) -> &'static str) = match self {
             Self::Debian | Self::Ubuntu => return self.apt_commands(needs),
             Self::Mac => return distinct(needs.iter().map(|need| format!("brew install {}", need.brew))),
-            Self::Other => return distinct(needs.iter().map(|need| format!("{}: {}", need.title, need.advice))),
+            Self::Other => {
+                return distinct(needs.iter().map(|need| format!("{}: {}", need.title, need.advice)));
+            }
             Self::Fedora => ("sudo dnf install", |need| need.fedora),
             Self::Arch => ("sudo pacman -S", |need| need.arch),
             Self::Alpine => ("apk add", |need| need.alpine),
@@ -71,8 +73,9 @@ impl Platform {
     }
 
     fn apt_commands(self, needs: &[Need]) -> Vec<String> {
-        let packages =
-            distinct(needs.iter().filter_map(|need| self.apt_packages(need)).flatten().map(ToString::to_string));
+        let packages = distinct(
+            needs.iter().filter_map(|need| self.apt_packages(need)).flatten().map(ToString::to_string),
+        );
         let others = needs.iter().filter(|need| self.apt_packages(need).is_none());
         let mut commands = distinct(others.map(|need| need.advice.to_owned()));
         if !packages.is_empty() {
@@ -80,7 +83,9 @@ impl Platform {
         }
         // Debian 11 and Ubuntu 22.04 have one that is too old.
         if needs.contains(&super::POSTGRES) {
-            commands.push("(if its PostgreSQL is older than 15: https://wiki.postgresql.org/wiki/Apt)".to_owned());
+            commands.push(
+                "(if its PostgreSQL is older than 15: https://wiki.postgresql.org/wiki/Apt)".to_owned(),
+            );
         }
         commands
     }

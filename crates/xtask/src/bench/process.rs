@@ -1,0 +1,107 @@
+//! Programs that are started for a bench and must not outlive it.
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// How long a program may take to stop when asked to: longer than Portero lets requests drain.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A running program: asked to stop when dropped, and killed if it doesn't.
+pub(super) struct Process {
+    name: &'static str,
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Process {
+    /// Starts it; what it says on stderr is for whoever runs the bench.
+    pub(super) fn start(name: &'static str, command: &mut Command) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{name} can't be started"))?;
+        let stdout = BufReader::new(child.stdout.take().context("stdout was asked for")?);
+        Ok(Self { name, child, stdout })
+    }
+
+    /// The next line of what it prints.
+    pub(super) fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.stdout.read_line(&mut line)? == 0 {
+            bail!("{} ended instead of serving; what it says is above", self.name);
+        }
+        Ok(line)
+    }
+
+    /// Asks it to stop, and waits.
+    ///
+    /// # Errors
+    /// It had to be killed, or failed.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} ended by itself: {status}", self.name);
+        }
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("a pid is a number above 0")?;
+        kill_process(pid, Signal::TERM)?;
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(20));
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        bail!("{} didn't stop within {} s and was killed", self.name, PATIENCE.as_secs())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None))
+            && let Err(error) = self.stop()
+        {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// Whether somebody pressed Ctrl-C, or asked this to end. The terminal tells the programs too; this stays to clean up.
+pub(super) struct Interrupted(Arc<AtomicBool>);
+
+impl Interrupted {
+    pub(super) fn watch() -> Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            flag::register(signal, Arc::clone(&asked)).context("signals can't be watched")?;
+        }
+        Ok(Self(asked))
+    }
+
+    /// # Errors
+    /// Where it happened.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) {
+            bail!("interrupted: everything was stopped, nothing was kept");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,11 @@
+//! The whole of Portero from outside: the real binary, real PostgreSQL, real HTTP. A file per noun; what they stand on is
+//! in `crates/testkit`.
+
+mod browser;
+mod database_roles;
+mod hosts;
+mod isolation;
+mod nginx;
+mod signup;
+mod site;
+mod users;
