@@ -1,7 +1,9 @@
 //! The whole of Portero from outside: the real binary, real PostgreSQL, real HTTP. A file per noun; what they stand on is
 //! in `crates/testkit`.
 
+mod bad_input;
 mod browser;
+mod cross_origin;
 mod database_roles;
 mod hosts;
 mod isolation;

@@ -42,7 +42,7 @@ async fn a_program_signs_a_company_up_and_is_served_from_its_own_database() {
         assert!(step["started_at"].as_str().unwrap() <= step["finished_at"].as_str().unwrap(), "{step}");
     }
 
-    let acme = app.finish_sign_up("acme", &accepted, password).await;
+    let acme = app.finish_sign_up("acme", &accepted, &password).await;
     let ping = app.guest("acme").get("/api/v1/ping").await.expect(200).json();
     assert_eq!(ping, json!({ "status": "ok", "tenant": "acme" }));
     let me = app.api(&acme).get("/api/v1/me").await.expect(200).json();

@@ -1,4 +1,4 @@
-//! The platform's cryptography and the rules around it: passwords, sessions, tokens, secrets at rest. Pure: what comes
+//! The platform's cryptography and the rules around it: passwords, sessions, tokens, secrets at rest. What comes
 //! in is text and keys, what goes out is text and verdicts.
 //!
 //! - [`MasterKey`] is the one secret an operator keeps; every other key is derived from it.
@@ -8,7 +8,7 @@
 //! - [`TenantTokens`] issues and verifies what is good at one tenant's door and at no other.
 //!
 //! It deliberately knows no SQL, no HTTP, no files and no environment, and of time only what its callers tell it.
-//! Next: `registry` for where sealed secrets and digests are kept, `edge` for the doors where tokens are shown.
+//! Next: `registry` for where sealed secrets and digests are kept, `tenant-api` for where tokens are shown.
 
 mod keyed;
 mod master_key;

@@ -5,7 +5,7 @@
 //! its place while its hash is still being computed. Whether a user exists doesn't show in the time: for nobody, a
 //! dummy hash is verified.
 //!
-//! It doesn't know users nor how often somebody tried. Next: `control` for logins and their limits.
+//! It doesn't know users nor how often somebody tried. Next: `tenant-api` for logins, `edge` for how often one may try.
 
 use crate::Password;
 use crate::password::is_too_long;

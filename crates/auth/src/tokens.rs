@@ -10,7 +10,7 @@
 //! so `alg`, `kid`, `jku`, `jwk`, `x5u` and `crit` decide nothing. RFC 8725 lists the attacks.
 //!
 //! It doesn't know whether the session still exists or whether a handoff was used before: the caller looks that up.
-//! Next: `session.rs`; `edge` for cookies and headers.
+//! Next: `session.rs`; `tenant-api` for cookies and headers.
 
 mod wire;
 

@@ -1,7 +1,7 @@
 //! Every check one needs when something is wrong, each with what to do about it.
 
 use crate::{Control, chain};
-use portero_pg::{Session, connect};
+use portero_pg::{Session, connect, ident};
 use portero_registry::{JobStatus, MIGRATIONS, ServerRow};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -111,23 +111,25 @@ impl Control {
     }
 
     async fn check_jobs(&self) -> Check {
-        let stuck = self.registry.jobs_with_status(JobStatus::Stuck, 10).await;
-        match (stuck, self.registry.jobs_open().await) {
-            (Ok(stuck), Ok(open)) if stuck.is_empty() => {
+        let looked = async {
+            let mut stuck = Vec::new();
+            for id in self.registry.jobs_with_status(JobStatus::Stuck, 10).await? {
+                let error = self.registry.job_by_id(id).await?.and_then(|job| job.error).unwrap_or_default();
+                stuck.push(format!("{id} ({error})"));
+            }
+            Ok::<_, portero_registry::RegistryError>((stuck, self.registry.jobs_open().await?))
+        };
+        match looked.await {
+            Ok((stuck, open)) if stuck.is_empty() => {
                 Check::ok("jobs", format!("{open} under way, none stuck"))
             }
-            (Ok(stuck), Ok(_)) => {
-                let ids: Vec<_> = stuck.iter().map(ToString::to_string).collect();
-                Check::bad(
-                    Health::Fail,
-                    "jobs",
-                    format!("stuck: {}", ids.join(", ")),
-                    "an undo failed: see the job's error in the log and remove what hinders it",
-                )
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                Check::bad(Health::Fail, "jobs", chain(&error), "see the registry's log")
-            }
+            Ok((stuck, _)) => Check::bad(
+                Health::Fail,
+                "jobs",
+                format!("stuck: {}", stuck.join("; ")),
+                "remove what hinders the undo; the names stay reserved meanwhile",
+            ),
+            Err(error) => Check::bad(Health::Fail, "jobs", chain(&error), "see the registry's log"),
         }
     }
 
@@ -222,13 +224,13 @@ async fn check_role(session: &Session, name: String) -> Result<Check, tokio_post
             Health::Warn,
             name,
             format!("{role} is a superuser"),
-            format!("ALTER ROLE {role} NOSUPERUSER CREATEDB CREATEROLE"),
+            format!("ALTER ROLE {} NOSUPERUSER CREATEDB CREATEROLE", ident(&role)),
         ),
         _ => Check::bad(
             Health::Fail,
             name,
             format!("{role} may not create databases and roles"),
-            format!("as a superuser: ALTER ROLE {role} CREATEDB CREATEROLE"),
+            format!("as a superuser: ALTER ROLE {} CREATEDB CREATEROLE", ident(&role)),
         ),
     })
 }
@@ -270,7 +272,7 @@ async fn check_public(session: &Session, name: String) -> Result<Check, tokio_po
     } else {
         let commands: Vec<_> = open
             .iter()
-            .map(|database| format!("REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC;"))
+            .map(|database| format!("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC;", ident(database)))
             .collect();
         Check::bad(
             Health::Warn,

@@ -80,11 +80,17 @@ async fn read(request: &HttpRequest, mut payload: Payload, media_type: &str) -> 
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // serde would take a list for a struct, field by field in their order.
+    let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+    if is_list && is_json(body) {
+        return Err(Problem { errors: vec![field_problem(".", "")], ..Problem::new(Kind::Invalid) });
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        if inner.is_data() {
+        // serde calls a number where an enum should be a mistake of syntax: what is JSON has a field at fault.
+        if inner.is_data() || is_json(body) {
             Problem { errors: vec![field_problem(&path, &inner.to_string())], ..Problem::new(Kind::Invalid) }
         } else {
             malformed(&inner)
@@ -92,6 +98,10 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })?;
     deserializer.end().map_err(|error| malformed(&error))?;
     Ok(parsed)
+}
+
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -138,6 +148,14 @@ mod tests {
     struct Outer {
         name: String,
         admin: Inner,
+        #[serde(default)]
+        colour: Option<Colour>,
+    }
+
+    #[derive(Deserialize, Debug)]
+    #[serde(rename_all = "lowercase")]
+    enum Colour {
+        Red,
     }
 
     #[derive(Deserialize, Debug)]
@@ -157,7 +175,13 @@ mod tests {
             (r#"{"name":"a","admin":{"email":"a","x":1}}"#, "admin.x", "unknown-field"),
             (r#"{"name":"a","tenant_id":"b","admin":{"email":"a"}}"#, "tenant_id", "unknown-field"),
             (r#"{"name":"a","name":"b","admin":{"email":"a"}}"#, "name", "duplicate-field"),
+            (r#"{"name":"a","colour":1}"#, "colour", "wrong-type"),
+            (r#"{"name":"a","colour":[]}"#, "colour", "wrong-type"),
+            (r#"{"name":"a","colour":{}}"#, "colour", "wrong-type"),
+            (r#"{"name":"a","colour":true}"#, "colour", "wrong-type"),
+            (r#"{"name":"a","colour":"blue"}"#, "colour", "not-allowed"),
             (r#"[]"#, "body", "wrong-type"),
+            (r#" ["a",{"email":"a"},null]"#, "body", "wrong-type"),
             (r#""x""#, "body", "wrong-type"),
         ] {
             let problem = parse_json::<Outer>(body.as_bytes()).unwrap_err();

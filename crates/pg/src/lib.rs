@@ -1,7 +1,7 @@
 //! PostgreSQL plumbing without tables: connecting, quoting, error classes, locks, migrations, [`TenantDb`].
 //!
-//! This room knows how to talk to PostgreSQL and no table's name. The registry's SQL is in `registry`, a tenant's in
-//! `tenant-api` and the apps.
+//! This room knows how to talk to PostgreSQL and no table but the history of migrations. The registry's SQL is in
+//! `registry`, a tenant's in `tenant-api` and, where it is made, in `provisioner`.
 
 mod connect;
 mod error;

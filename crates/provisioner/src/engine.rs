@@ -116,6 +116,11 @@ struct Saga<'a, C> {
 
 impl<C: Sync> Saga<'_, C> {
     async fn run(&self, claim: &Claim) -> Result<JobStatus, RegistryError> {
+        // A version that knows more steps may go on with a job of one that knew fewer.
+        if claim.job.steps.len() < self.steps.len() {
+            let names: Vec<_> = self.steps.iter().map(Step::name).collect();
+            self.registry.steps_ensure(self.lease.job(), &names).await?;
+        }
         let found = |step: &Step<C>| {
             claim
                 .job

@@ -69,7 +69,12 @@ impl Worker {
         }
         let finished = async { while under_way.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, finished).await.is_err() {
-            tracing::warn!("jobs are still under way: whoever starts next goes on with them");
+            tracing::warn!("jobs are still under way: whoever claims them next goes on with them");
+            under_way.shutdown().await;
+        }
+        // Nothing is left here that could write; nobody needs to wait for a lease to run out.
+        if let Err(error) = self.registry.jobs_give_back(self.id).await {
+            tracing::warn!(%error, "leases could not be given back: they run out by themselves");
         }
     }
 

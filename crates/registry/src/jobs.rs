@@ -67,7 +67,7 @@ pub enum StepStatus {
     Failed,
     /// Its undo has begun.
     Undoing,
-    /// Undone, or never begun in a job that was undone.
+    /// Undone.
     Undone,
 }
 
@@ -305,16 +305,34 @@ impl Registry {
         if renewed == 1 { Ok(()) } else { Err(RegistryError::LeaseLost) }
     }
 
-    /// Gives the job back, for whoever claims it next.
+    /// Gives back what a worker that stops was working on, for whoever claims it next. It must have stopped before.
     ///
     /// # Errors
-    /// The registry. Losing the lease is no error here.
-    pub async fn job_give_back(&self, lease: &Lease) -> Result<()> {
+    /// The registry.
+    pub async fn jobs_give_back(&self, worker: Uuid) -> Result<u64> {
+        let given = self
+            .client()
+            .await?
+            .execute(
+                "UPDATE jobs SET lease_until = NULL WHERE lease_owner = $1 AND lease_until IS NOT NULL",
+                &[&worker],
+            )
+            .await?;
+        Ok(given)
+    }
+
+    /// Writes down the steps that a job of an older version lacks.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn steps_ensure(&self, job: JobId, steps: &[&'static str]) -> Result<()> {
         self.client()
             .await?
             .execute(
-                "UPDATE jobs SET lease_until = NULL WHERE id = $1 AND fence = $2",
-                &[&lease.job.uuid(), &lease.fence],
+                "INSERT INTO job_steps (job_id, position, name)
+                 SELECT $1, 1000 + position::integer, name FROM unnest($2::text[]) WITH ORDINALITY AS step (name, position)
+                 WHERE name NOT IN (SELECT name FROM job_steps WHERE job_id = $1)",
+                &[&job.uuid(), &steps],
             )
             .await?;
         Ok(())

@@ -50,6 +50,7 @@ impl Router {
             directory.put(Route::from(route));
         }
         let pools = Pools::new(registry.clone(), options);
+        pools.learn_servers().await?;
         Ok(Self { registry, directory, pools, clock: Arc::new(AtomicI64::new(clock)) })
     }
 

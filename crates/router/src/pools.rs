@@ -10,7 +10,7 @@ use deadpool_postgres::{
 };
 use portero_kernel::{ServerId, TenantId};
 use portero_pg::{Class, TenantDb, classify, connector, prove};
-use portero_registry::{Registry, RegistryError, TenantStatus};
+use portero_registry::{Registry, RegistryError, ServerRow, TenantStatus};
 use std::{
     pin::Pin,
     sync::{
@@ -19,8 +19,11 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::{sync::OnceCell, task::JoinHandle};
+use tokio::{sync::OnceCell, task::JoinHandle, time::timeout};
 use tokio_postgres::{Client, Config};
+
+/// How often a request that waits for a full server asks for what has become idle.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How pools behave.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +86,8 @@ pub(crate) struct Pools {
     began: Instant,
     pools: DashMap<TenantId, Arc<TenantPool>>,
     servers: DashMap<ServerId, Arc<OnceCell<Arc<Server>>>>,
+    /// What the registry said of each server when it was last asked: it may be away when a server is first needed.
+    addresses: DashMap<ServerId, ServerRow>,
     me: Weak<Pools>,
 }
 
@@ -94,6 +99,7 @@ impl Pools {
             began: Instant::now(),
             pools: DashMap::new(),
             servers: DashMap::new(),
+            addresses: DashMap::new(),
             me: me.clone(),
         })
     }
@@ -162,12 +168,34 @@ impl Pools {
     async fn server(&self, id: ServerId) -> Result<Arc<Server>, AcquireError> {
         let cell = Arc::clone(&self.servers.entry(id).or_default());
         cell.get_or_try_init(|| async {
-            let row = self.registry.server_by_id(id).await.map_err(unavailable)?;
-            let row = row.ok_or_else(|| unavailable(RegistryError::Unreadable("server")))?;
+            let known = self.addresses.get(&id).map(|row| row.clone());
+            let row = match known {
+                Some(row) => row,
+                None => {
+                    let row = self.registry.server_by_id(id).await.map_err(unavailable)?;
+                    row.ok_or_else(|| unavailable(RegistryError::Unreadable("server")))?
+                }
+            };
             Server::open(row).await.map(Arc::new).map_err(unavailable)
         })
         .await
         .cloned()
+    }
+
+    /// Remembers where every server is, and asks each in the background what it can bear.
+    pub(crate) async fn learn_servers(&self) -> Result<(), RegistryError> {
+        for row in self.registry.servers().await? {
+            let (id, pools) = (row.id, self.me.clone());
+            self.addresses.insert(id, row);
+            tokio::spawn(async move {
+                if let Some(pools) = pools.upgrade()
+                    && let Err(error) = pools.server(id).await
+                {
+                    tracing::warn!(server = %id, %error, "a server does not answer yet");
+                }
+            });
+        }
+        Ok(())
     }
 
     fn explain(&self, pool: &TenantPool, error: PoolError) -> AcquireError {
@@ -265,13 +293,16 @@ impl Connect for BudgetedConnect {
             let permits = Arc::clone(&self.server.permits);
             let permit = match Arc::clone(&permits).try_acquire_owned() {
                 Ok(permit) => permit,
-                Err(_) => {
+                // The pool's create timeout ends a wait that is too long.
+                Err(_) => loop {
                     if let Some(pools) = self.pools.upgrade() {
                         pools.make_room(self.server.id, self.tenant);
                     }
-                    // The pool's create timeout ends a wait that is too long.
-                    permits.acquire_owned().await.expect("the semaphore is never closed")
-                }
+                    // Whatever becomes idle meanwhile is asked for again.
+                    if let Ok(permit) = timeout(ASK_AGAIN, Arc::clone(&permits).acquire_owned()).await {
+                        break permit.expect("the semaphore is never closed");
+                    }
+                },
             };
             let (client, connection) = config.connect(connector()).await?;
             let driver = tokio::spawn(async move {

@@ -294,33 +294,39 @@ impl TestApp {
     /// If any of that fails.
     pub async fn sign_up(&self, subdomain: &str) -> Company {
         let (answer, password) = self.ask_for(subdomain).await;
-        self.finish_sign_up(subdomain, &answer.expect(202), password).await
+        self.finish_sign_up(subdomain, &answer.expect(202), &password).await
     }
 
     /// Waits for the job of a sign-up and logs its admin in.
     ///
     /// # Panics
     /// If the job fails.
-    pub async fn finish_sign_up(&self, subdomain: &str, accepted: &Answer, password: String) -> Company {
+    pub async fn finish_sign_up(&self, subdomain: &str, accepted: &Answer, password: &str) -> Company {
         let job = self.job_at_rest(&accepted.str_at("/job")).await;
         assert_eq!(job["status"], "done", "{job}");
-        // The router hears of it a moment later.
+        self.meet(subdomain, &email_of(subdomain), password).await
+    }
+
+    /// A company that is there already, seen by this admin of it.
+    ///
+    /// # Panics
+    /// If they can't log in.
+    pub async fn meet(&self, subdomain: &str, email: &str, password: &str) -> Company {
+        // The router hears of a new company a moment after its job is done.
         let guest = self.guest(subdomain);
-        wait_until("the new company's door", DEADLINE, async || {
-            guest.get("/api/v1/ping").await.status == 200
-        })
-        .await;
-        let api = self.log_in(subdomain, &email_of(subdomain), &password).await;
-        let admin_id = api.get("/api/v1/me").await.expect(200).str_at("/user/id");
+        wait_until("the company's door", DEADLINE, async || guest.get("/api/v1/ping").await.status == 200)
+            .await;
+        let api = self.log_in(subdomain, email, password).await;
+        let me = api.get("/api/v1/me").await.expect(200);
         Company {
             subdomain: subdomain.to_owned(),
-            host: api.host,
-            name: name_of(subdomain),
-            tenant_id: accepted.str_at("/id"),
-            email: email_of(subdomain),
-            password,
-            admin_id,
+            name: me.str_at("/tenant/name"),
+            tenant_id: me.str_at("/tenant/id"),
+            email: email.to_owned(),
+            password: password.to_owned(),
+            admin_id: me.str_at("/user/id"),
             token: api.token.unwrap_or_default(),
+            host: api.host,
         }
     }
 

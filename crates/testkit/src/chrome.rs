@@ -3,6 +3,7 @@
 use crate::{DEADLINE, scratch_dir, wait_for};
 use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 use std::{
     fs,
@@ -33,6 +34,7 @@ pub struct Chrome {
     /// What leads it.
     pub page: Client,
     driver: Child,
+    profile: PathBuf,
 }
 
 impl Chrome {
@@ -90,7 +92,7 @@ impl Chrome {
             .expect("chromium is installed and starts: `cargo xtask test` sees to it");
         // Narrower than a window may be on a desktop: a phone's screen is set as such.
         page.set_window_size(width, height).await.expect("a window has a size");
-        Self { page, driver }
+        Self { page, driver, profile }
     }
 
     /// Goes to an address and waits until it is loaded.
@@ -163,6 +165,8 @@ impl Chrome {
     /// # Panics
     /// If the disk refuses.
     pub async fn screenshot(&self, name: &str) -> PathBuf {
+        // From its top, whatever had the focus; where scripts are off it stays as it is.
+        let _ = self.page.execute("window.scrollTo(0, 0)", Vec::new()).await;
         let picture = self.page.screenshot().await.expect("a page has a picture");
         let dir = crate::scratch::target_dir().join("screenshots");
         fs::create_dir_all(&dir).expect("the target directory can be written");
@@ -174,10 +178,18 @@ impl Chrome {
 
 impl Drop for Chrome {
     fn drop(&mut self) {
-        // ChromeDriver takes its browser with it on SIGTERM, not on SIGKILL.
-        if let Some(pid) = i32::try_from(self.driver.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
+        // A browser outlives its driver. Its processes are known by the profile, which is this test's alone.
+        let ours = format!("--user-data-dir={}", self.profile.display()).into_bytes();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if let Some(pid) =
+                pid.filter(|_| command.split(|byte| *byte == 0).any(|argument| argument == ours))
+            {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
     }
 }

@@ -13,7 +13,7 @@ use portero_auth::MasterKey;
 use portero_devpg::{Binaries, Cluster, ClusterOptions, DevPgError};
 use portero_edge::Limits;
 use portero_kernel::{ExposeSecret, HostName, SecretString, Site};
-use portero_pg::{connect, ident, literal, scram_verifier};
+use portero_pg::{connect, hardened, ident, literal, scram_verifier};
 use portero_registry::Registry;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -208,8 +208,9 @@ async fn prepare(cluster: &Cluster, data_dir: &Path, site: &Site) -> Result<(Sec
         .user(cluster.superuser())
         .password(cluster.superuser_password())
         .dbname("postgres");
-    let session =
-        connect(&config).await.context("PostgreSQL was started and doesn't let its superuser in")?;
+    let session = connect(&hardened(config))
+        .await
+        .context("PostgreSQL was started and doesn't let its superuser in")?;
     let (role, database) = (ident(ROLE), ident(DATABASE));
     let exists = session.query_opt("SELECT FROM pg_roles WHERE rolname = $1", &[&ROLE]).await?.is_some();
     let verb = if exists { "ALTER" } else { "CREATE" };

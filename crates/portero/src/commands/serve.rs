@@ -36,10 +36,8 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
     let config = parse_url(&url)?;
     let registry = Registry::new(config.clone(), &key);
     registry.migrate().await.context("the registry could not be migrated")?;
-    // The first server is the registry's own; more are added by name.
-    if registry.servers().await?.is_empty() {
-        registry.server_upsert("main", &url).await?;
-    }
+    // The first server is the registry's own, wherever that is now.
+    registry.server_upsert("main", &url).await?;
     let listener = listen(settings.listen, "PORTERO_LISTEN")?;
     let admin_listener = listen(settings.admin_listen, "PORTERO_ADMIN_LISTEN")?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);

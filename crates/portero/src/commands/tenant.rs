@@ -10,11 +10,13 @@ use clap::Subcommand;
 use portero_control::{FieldNames, JobView, SignUp, SignUpError, TenantView};
 use portero_kernel::{JobId, Subdomain};
 use portero_provisioner::{Worker, WorkerOptions};
+use portero_registry::JobStatus;
 use std::{
     io::{IsTerminal, Read},
     process::ExitCode,
     time::Duration,
 };
+use time::format_description::well_known::Rfc3339;
 
 #[derive(Subcommand)]
 pub(crate) enum TenantCommand {
@@ -118,12 +120,18 @@ async fn create(
     }
     let job = wait(direct, signed_up.job, output).await?;
     if job.status != "done" {
-        let error =
-            direct.registry.job_by_id(signed_up.job).await?.and_then(|job| job.error).unwrap_or_default();
-        return Err(Failure::Failed(anyhow!(
-            "{} was not created, and nothing of it is left: {error}",
-            signed_up.subdomain
-        )));
+        let job = direct
+            .registry
+            .job_by_id(signed_up.job)
+            .await?
+            .context("the job has vanished from the registry")?;
+        let left = if job.status == JobStatus::Undone {
+            "nothing of it is left"
+        } else {
+            "it could not be cleaned up"
+        };
+        let error = job.error.unwrap_or_default();
+        return Err(Failure::Failed(anyhow!("{} was not created, and {left}: {error}", signed_up.subdomain)));
     }
     let tenant = direct.control.tenant(&signed_up.subdomain).await?;
     output.json(&tenant);
@@ -196,7 +204,7 @@ fn show(tenant: &TenantView, output: Output) {
         ("id", tenant.id.to_string()),
         ("database", tenant.db_name.clone()),
         ("schema", format!("version {}", tenant.schema_version)),
-        ("created", tenant.created_at.to_string()),
+        ("created", tenant.created_at.format(&Rfc3339).unwrap_or_default()),
     ] {
         output.line(format_args!("{name:<9} {value}"));
     }

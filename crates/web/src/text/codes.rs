@@ -27,7 +27,7 @@ macro_rules! coded {
 }
 
 coded! {
-    /// A state or an error that takes a whole page. The codes are those of the problem details of the API.
+    /// A state or an error that takes a whole page; several problems of the API may read alike to people.
     Problem {
         /// 404: no company has this address.
         TenantNotFound = "tenant-not-found",
