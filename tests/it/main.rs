@@ -3,11 +3,16 @@
 
 mod bad_input;
 mod browser;
+mod cli;
 mod cross_origin;
 mod database_roles;
+mod dev;
 mod hosts;
 mod isolation;
+mod lifecycle;
 mod nginx;
+mod recovery;
 mod signup;
 mod site;
 mod users;
+mod wire;

@@ -6,7 +6,8 @@
 //!
 //! The password of a tenant's role is sealed in the registry, and a bench has no business opening it. The server makes
 //! a role and a database of its own instead, as plain as a tenant's, and serves as that role: a login per server that
-//! can reach one database, as each tenant has one.
+//! can reach one database, as each tenant has one. What a tenant's role is set to (timeouts and the like, which PostgreSQL
+//! charges for with each statement) is copied: both pay it.
 //!
 //! Settings come by the environment (`BENCH_BARE_*`, see [`Settings`]); the address it serves on is the one line it
 //! prints. SIGTERM stops it.
@@ -98,6 +99,18 @@ async fn prepare(settings: &Settings) -> Result<Config> {
         .await?;
     let (password, create_role): (String, String) = (made.get(0), made.get(1));
     client.batch_execute(&create_role).await?;
+    let settings = client
+        .query(
+            "SELECT format('ALTER ROLE bench_bare SET %I = %L', split_part(one, '=', 1), substr(one, strpos(one, '=') + 1))
+             FROM pg_db_role_setting, unnest(setconfig) AS one
+             WHERE setdatabase = 0
+               AND setrole = (SELECT oid FROM pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$' ORDER BY oid LIMIT 1)",
+            &[],
+        )
+        .await?;
+    for setting in settings {
+        client.batch_execute(setting.get(0)).await?;
+    }
     client
         .batch_execute("CREATE DATABASE bench_bare OWNER bench_bare TEMPLATE template0 ENCODING 'UTF8'")
         .await?;

@@ -2,14 +2,7 @@
 //! header. A request whose host is doubled, missing, or contradicts an absolute request line is refused.
 
 use crate::{Edge, Kind, Problem, context::Here};
-use actix_web::{
-    Error, HttpMessage, HttpRequest,
-    body::{EitherBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
-    http::header,
-    middleware::Next,
-    web,
-};
+use actix_web::{HttpMessage, HttpRequest, http::header};
 use portero_kernel::{HostName, Place};
 use portero_registry::TenantStatus;
 
@@ -20,33 +13,27 @@ pub struct Host(pub HostName);
 /// Where the stylesheet and its like are, the same on every host.
 const STATIC: &str = "/static/";
 
-/// Lets a request pass to the apex or to an open tenant's door; answers any other with the problem that its client
-/// reads: [`Kind::HostInvalid`], [`Kind::TenantNotFound`], or the state of the tenant.
+/// Reads the host and notes in the request whose door it stands at.
 ///
 /// # Errors
-/// As the layers inside.
-pub async fn gate<B: MessageBody>(
-    edge: web::Data<Edge>,
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    match open(&edge, request.request()) {
+/// [`Kind::HostInvalid`], [`Kind::TenantNotFound`], or the state of the tenant.
+pub(crate) fn open(edge: &Edge, request: &HttpRequest) -> Result<(), Problem> {
+    match place(edge, request) {
         Ok(here) => {
             request.extensions_mut().insert(here);
-            next.call(request).await.map(ServiceResponse::map_into_left_body)
+            Ok(())
         }
         // What a page of refusal looks like is nobody's secret, and nobody's data.
-        Err(_) if request.path().starts_with(STATIC) => {
-            next.call(request).await.map(ServiceResponse::map_into_left_body)
-        }
-        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
+        Err(_) if request.path().starts_with(STATIC) => Ok(()),
+        Err(problem) => Err(problem),
     }
 }
 
-fn open(edge: &Edge, request: &HttpRequest) -> Result<Here, Problem> {
+fn place(edge: &Edge, request: &HttpRequest) -> Result<Here, Problem> {
     let host = read_host(request)?;
-    request.extensions_mut().insert(Host(host.clone()));
-    match host.place(&edge.site.apex) {
+    let place = host.place(&edge.site.apex);
+    request.extensions_mut().insert(Host(host));
+    match place {
         Place::Apex => Ok(Here::Apex),
         Place::Elsewhere => Err(Problem::new(Kind::TenantNotFound)),
         Place::Tenant(subdomain) => {

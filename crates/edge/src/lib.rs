@@ -1,13 +1,13 @@
-//! Shared HTTP pieces: the host gate, extractors, the one map from errors to problem+json, request ids.
+//! Shared HTTP pieces: the door, extractors, the one map from errors to problem+json, request ids.
 //!
-//! Every request passes [`gate()`] (whose door is this?), [`guard_origin`] (does a page of ours ask?) and [`finish`]
-//! (request id, headers, the form of errors). The tenant comes from the gate alone: [`TenantCtx`] has no other
-//! constructor, and [`Db`] can't be had without it. This room knows no SQL.
+//! Every request passes [`door()`]: the host gate (whose door is this?), the origin check (does a page of ours ask?), and on
+//! the way out the request id, the headers and the form of errors. The tenant comes from the gate alone: [`TenantCtx`]
+//! has no other constructor, and [`Db`] can't be had without it. This room knows no SQL.
 
 mod address;
 mod body;
 mod context;
-mod finish;
+mod door;
 mod gate;
 mod limits;
 mod origin;
@@ -16,10 +16,9 @@ mod problem;
 pub use address::ClientAddress;
 pub use body::{Form, Json, MAX_BODY};
 pub use context::{Db, TenantCtx, at_apex, at_tenant};
-pub use finish::finish;
-pub use gate::{Host, gate};
+pub use door::door;
+pub use gate::Host;
 pub use limits::{Limits, LoginTurn, SignUpTurn};
-pub use origin::guard_origin;
 pub use problem::{FieldProblem, Kind, Problem};
 
 use actix_web::HttpRequest;

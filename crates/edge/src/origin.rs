@@ -6,29 +6,18 @@
 //! users carry a token bound to the session besides.
 
 use crate::{Edge, Host, Kind, Problem};
-use actix_web::{
-    Error, HttpMessage, HttpRequest,
-    body::{EitherBody, MessageBody},
-    dev::{ServiceRequest, ServiceResponse},
-    http::header,
-    middleware::Next,
-    web,
-};
+use actix_web::{HttpMessage, HttpRequest, http::header};
 use portero_kernel::HostName;
 
-/// Refuses unsafe methods from pages of another origin with [`Kind::CrossOrigin`].
+/// Refuses unsafe methods from pages of another origin.
 ///
 /// # Errors
-/// As the layers inside.
-pub async fn guard_origin<B: MessageBody>(
-    edge: web::Data<Edge>,
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    if request.method().is_safe() || from_here(request.request(), edge.site.https) {
-        next.call(request).await.map(ServiceResponse::map_into_left_body)
+/// [`Kind::CrossOrigin`].
+pub(crate) fn check(edge: &Edge, request: &HttpRequest) -> Result<(), Problem> {
+    if request.method().is_safe() || from_here(request, edge.site.https) {
+        Ok(())
     } else {
-        Ok(request.error_response(Problem::new(Kind::CrossOrigin)).map_into_right_body())
+        Err(Problem::new(Kind::CrossOrigin))
     }
 }
 

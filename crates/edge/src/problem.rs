@@ -221,7 +221,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The body is written by [`crate::finish`], which knows the request.
+/// The body is written by [`crate::door()`], which knows the request.
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.kind.status()

@@ -76,7 +76,7 @@ pub struct Session {
 /// # Errors
 /// As PostgreSQL or the network says; see [`crate::classify`].
 pub async fn connect(config: &Config) -> Result<Session, Error> {
-    let (client, connection) = config.connect(connector()).await?;
+    let (client, connection) = secured(config.clone()).connect(connector()).await?;
     let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection ended");

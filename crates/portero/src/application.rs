@@ -6,7 +6,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result};
 use portero_auth::{MasterKey, Passwords};
 use portero_control::{Control, SignUpMode};
-use portero_edge::{Edge, Limits, finish, gate, guard_origin};
+use portero_edge::{Edge, Limits, door};
 use portero_kernel::Site;
 use portero_provisioner::{Worker, WorkerOptions};
 use portero_registry::Registry;
@@ -101,9 +101,7 @@ impl Application {
                 .app_data(tenant_api.clone())
                 .app_data(control.clone())
                 .app_data(web_data.clone())
-                .wrap(from_fn(guard_origin))
-                .wrap(from_fn(gate))
-                .wrap(from_fn(finish))
+                .wrap(from_fn(door))
                 .configure(portero_web::configure)
         })
         .workers(plan.workers)

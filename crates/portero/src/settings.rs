@@ -99,7 +99,7 @@ impl Settings {
 impl Raw {
     fn overlay(&mut self, environment: BTreeMap<String, String>) -> Result<()> {
         for (key, value) in environment {
-            match key.trim_start_matches(PREFIX) {
+            match key.strip_prefix(PREFIX).unwrap_or_default() {
                 "REGISTRY_URL" => self.registry_url = Some(value),
                 "BASE_DOMAIN" => self.base_domain = Some(value),
                 "PUBLIC_SCHEME" => self.public_scheme = Some(value),
@@ -227,13 +227,19 @@ fn bad(key: &str, value: &str, why: impl fmt::Display) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings> {
         let owned: Vec<_> =
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let nowhere = std::env::temp_dir().join("portero-settings-test.toml");
-        std::fs::write(&nowhere, "base_domain = \"ejemplo.com\"\nsignup_mode = \"closed\"\n").unwrap();
-        Settings::read(Some(&nowhere), owned.into_iter())
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let file =
+            std::env::temp_dir().join(format!("portero-settings-{}-{number}.toml", std::process::id()));
+        std::fs::write(&file, "base_domain = \"ejemplo.com\"\nsignup_mode = \"closed\"\n").unwrap();
+        let settings = Settings::read(Some(&file), owned.into_iter());
+        std::fs::remove_file(file).unwrap();
+        settings
     }
 
     #[test]
@@ -250,6 +256,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (key, value, named) in [
             ("PORTERO_SINGUP_MODE", "open", "PORTERO_SINGUP_MODE"),
+            ("PORTERO_PORTERO_LISTEN", "127.0.0.1:0", "PORTERO_PORTERO_LISTEN"),
             ("PORTERO_LISTEN", "8080", "listen"),
             ("PORTERO_BASE_DOMAIN", "127.0.0.1", "base_domain"),
             ("PORTERO_WORKERS", "0", "workers"),
@@ -270,7 +277,7 @@ mod tests {
     fn secrets_are_redacted() {
         let settings = read(&[
             ("PORTERO_REGISTRY_URL", "postgresql://u:hushhush@h/d"),
-            ("PORTERO_MASTER_KEY", &"ab".repeat(32)),
+            ("PORTERO_MASTER_KEY", &format!("{}cd", "ab".repeat(31))),
         ])
         .unwrap();
         let shown = format!("{settings:?}");

@@ -243,7 +243,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Forgets a tenant whose making was undone: its subdomain is free again.
+    /// Forgets a tenant whose making was undone: its subdomain is free again. Whatever its status says: the answer to
+    /// its activation may have been lost, and its database is gone by now.
     ///
     /// # Errors
     /// [`RegistryError::LeaseLost`] where another worker has the job.
@@ -251,9 +252,7 @@ impl Registry {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
         lease.check_in_txn(&txn).await?;
-        let gone = txn
-            .execute("DELETE FROM tenants WHERE id = $1 AND status = 'provisioning'", &[&id.uuid()])
-            .await?;
+        let gone = txn.execute("DELETE FROM tenants WHERE id = $1", &[&id.uuid()]).await?;
         if gone == 1 {
             route_changed_in_txn(&txn, id).await?;
         }

@@ -26,13 +26,10 @@ const HBA: [&str; 3] = [
 /// Where nobody but the provider writes pg_hba.conf: who has a password may come, and privileges alone keep roles apart.
 const MANAGED_HBA: [&str; 1] = ["host all all 127.0.0.1/32 scram-sha-256"];
 
-/// Nothing here outlives the process, so nothing needs to reach the disk.
-const SETTINGS: [(&str, &str); 4] = [
-    ("max_connections", "400"),
-    ("fsync", "off"),
-    ("synchronous_commit", "off"),
-    ("full_page_writes", "off"),
-];
+/// Nothing here outlives the machine, so nothing needs to reach the disk. What was committed outlives the server: tests crash
+/// it.
+const SETTINGS: [(&str, &str); 3] =
+    [("max_connections", "400"), ("fsync", "off"), ("full_page_writes", "off")];
 
 /// A cluster with Portero's role in it. It is deleted with its process, however that ends.
 pub struct TestCluster {

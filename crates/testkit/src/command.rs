@@ -84,7 +84,7 @@ impl Outcome {
     /// # Panics
     /// On another, with all that was said.
     #[track_caller]
-    #[must_use]
+    #[expect(clippy::must_use_candidate, reason = "that it didn't panic may be all a test wants")]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\nstdout: {}\nstderr: {}", self.line, self.stdout, self.stderr);
         self

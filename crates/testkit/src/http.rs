@@ -49,7 +49,11 @@ impl Http {
         *self.address.lock().expect("nobody panics with it")
     }
 
-    pub(crate) fn lead_to(&self, address: SocketAddr) {
+    /// Leads it there.
+    ///
+    /// # Panics
+    /// Never: nothing panics while it is changed.
+    pub fn lead_to(&self, address: SocketAddr) {
         *self.address.lock().expect("nobody panics with it") = address;
     }
 

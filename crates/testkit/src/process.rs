@@ -95,11 +95,17 @@ impl Process {
         self.ended().await
     }
 
-    /// Sends a signal.
-    ///
-    /// # Panics
-    /// If it has been waited for already.
-    pub fn signal(&self, signal: Signal) {
+    /// Stops it from running at all, as a machine that hangs, until [`Process::resume`].
+    pub fn suspend(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it run on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has an id");
         kill_process(pid, signal).expect("one's own child takes signals");
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures beside their ceilings, measured in the same run, with the machine they are of.
 
+mod cpu;
 mod http;
 mod machine;
 mod plot;

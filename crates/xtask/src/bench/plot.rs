@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn every_pair_has_two_bars_and_its_ratio() {
-        let run = |per_second| Figures { per_second, p50_ms: 2.0, p99_ms: 5.0, requests: 1000 };
+        let run = |per_second| Figures { per_second, p50_ms: 2.0, p99_ms: 5.0, requests: 1000, cpu_us: None };
         let svg = pairs(&[
             Pair { portero: run(960.0), bare: run(1000.0) },
             Pair { portero: run(500.0), bare: run(1000.0) },

@@ -39,6 +39,10 @@ impl Process {
         Ok(Self { name, child, stdout })
     }
 
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The next line of what it prints.
     pub(super) fn line(&mut self) -> Result<String> {
         let mut line = String::new();

@@ -29,29 +29,30 @@ impl Report {
         Summary::of(self.pairs.iter().map(Pair::ratio))
     }
 
-    fn figures(&self, of: fn(&Pair) -> &Figures) -> [Summary; 3] {
+    fn figures(&self, of: fn(&Pair) -> &Figures) -> [Summary; 4] {
         let summary =
             |figure: fn(&Figures) -> f64| Summary::of(self.pairs.iter().map(|pair| figure(of(pair))));
         [
             summary(|figures| figures.per_second),
             summary(|figures| figures.p50_ms),
             summary(|figures| figures.p99_ms),
+            summary(|figures| figures.cpu_us.unwrap_or(f64::NAN)),
         ]
     }
 }
 
 pub(super) fn table(report: &Report) -> String {
     let mut text = format!(
-        "{:<10}{:>12}{:>12}{:>12}{:>10}{:>10}\n",
-        "", "median/s", "min/s", "max/s", "p50 ms", "p99 ms"
+        "{:<10}{:>12}{:>12}{:>12}{:>10}{:>10}{:>10}\n",
+        "", "median/s", "min/s", "max/s", "p50 ms", "p99 ms", "CPU µs"
     );
     let (portero, bare) = (report.figures(|pair| &pair.portero), report.figures(|pair| &pair.bare));
-    for (name, [rate, p50, p99]) in [("Portero", portero), ("bare", bare)] {
+    for (name, [rate, p50, p99, cpu]) in [("Portero", portero), ("bare", bare)] {
         // Writing to a string can't fail.
         let _ = writeln!(
             text,
-            "{name:<10}{:>12.0}{:>12.0}{:>12.0}{:>10.2}{:>10.2}",
-            rate.median, rate.min, rate.max, p50.median, p99.median
+            "{name:<10}{:>12.0}{:>12.0}{:>12.0}{:>10.2}{:>10.2}{:>10.1}",
+            rate.median, rate.min, rate.max, p50.median, p99.median, cpu.median
         );
     }
     let Summary { median, min, max } = report.ratio();
@@ -79,13 +80,14 @@ pub(super) fn json(report: &Report) -> Value {
             "p50_ms": figures.p50_ms,
             "p99_ms": figures.p99_ms,
             "requests": figures.requests,
+            "cpu_us_per_request": figures.cpu_us,
         })
     };
     let summary =
         |summary: Summary| json!({ "median": summary.median, "min": summary.min, "max": summary.max });
     let side = |of: fn(&Pair) -> &Figures| {
-        let [rate, p50, p99] = report.figures(of);
-        json!({ "requests_per_second": summary(rate), "p50_ms": summary(p50), "p99_ms": summary(p99) })
+        let [rate, p50, p99, cpu] = report.figures(of);
+        json!({ "requests_per_second": summary(rate), "p50_ms": summary(p50), "p99_ms": summary(p99), "cpu_us_per_request": summary(cpu) })
     };
     let pairs: Vec<Value> = report
         .pairs
@@ -115,7 +117,8 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let run = |per_second| Figures { per_second, p50_ms: 2.0, p99_ms: 5.0, requests: 1000 };
+        let run =
+            |per_second| Figures { per_second, p50_ms: 2.0, p99_ms: 5.0, requests: 1000, cpu_us: Some(30.0) };
         let pair = |portero, bare| Pair { portero: run(portero), bare: run(bare) };
         Report {
             pairs: vec![pair(960.0, 1000.0), pair(900.0, 1000.0), pair(1940.0, 2000.0)],
@@ -134,7 +137,7 @@ mod tests {
     fn the_table_tells_the_figures_the_target_and_the_machine() {
         let table = table(&report());
         assert!(
-            table.contains("Portero            960         900        1940      2.00      5.00"),
+            table.contains("Portero            960         900        1940      2.00      5.00      30.0"),
             "{table}"
         );
         assert!(table.contains("ratio     0.960 (from 0.900 to 0.970), target 0.95: reached"), "{table}");

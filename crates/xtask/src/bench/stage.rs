@@ -56,13 +56,25 @@ impl Stage {
             told.pointer("/postgres/port").and_then(Value::as_u64).context("no port of PostgreSQL")?;
 
         sign_up(address, &apex)?;
-        let portero = Target { name: "Portero", address, host: format!("acme.{apex}"), path: PATH };
+        let portero = Target {
+            name: "Portero",
+            pid: portero_process.id(),
+            address,
+            host: format!("acme.{apex}"),
+            path: PATH,
+        };
         until_it_answers(&portero, interrupted)?;
 
         let mut bare_process = start_bare(&programs, &home, workers, postgres_port)?;
         let address: SocketAddr =
             bare_process.line()?.trim().parse().context("the bare server tells no address")?;
-        let bare = Target { name: "the bare server", address, host: address.to_string(), path: PATH };
+        let bare = Target {
+            name: "the bare server",
+            pid: bare_process.id(),
+            address,
+            host: address.to_string(),
+            path: PATH,
+        };
         until_it_answers(&bare, interrupted)?;
         Ok(Self { portero, bare, postgres_version, bare_process, portero_process, _home: home })
     }

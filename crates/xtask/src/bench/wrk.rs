@@ -1,5 +1,6 @@
 //! wrk, the load generator: runs it, and reads what it says.
 
+use super::cpu;
 use anyhow::{Context, Result, bail};
 use std::{
     net::SocketAddr,
@@ -17,6 +18,7 @@ pub(super) struct Load {
 /// Whom to ask.
 pub(super) struct Target {
     pub(super) name: &'static str,
+    pub(super) pid: u32,
     pub(super) address: SocketAddr,
     pub(super) host: String,
     pub(super) path: &'static str,
@@ -29,6 +31,8 @@ pub(super) struct Figures {
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
     pub(super) requests: u64,
+    /// Processor time of the server's process per request, where the system tells.
+    pub(super) cpu_us: Option<f64>,
 }
 
 const THREADS: u32 = 2;
@@ -38,6 +42,7 @@ const THREADS: u32 = 2;
 /// # Errors
 /// One answer that isn't a success, or one broken connection: figures of failures say nothing.
 pub(super) fn run(load: &Load, target: &Target) -> Result<Figures> {
+    let before = cpu::used(target.pid);
     let output = Command::new(&load.program)
         .arg(format!("-t{THREADS}"))
         .arg(format!("-c{}", load.connections))
@@ -48,11 +53,22 @@ pub(super) fn run(load: &Load, target: &Target) -> Result<Figures> {
         .stdin(Stdio::null())
         .output()
         .context("wrk can't be run")?;
+    let after = cpu::used(target.pid);
     let told = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         bail!("wrk failed: {}{told}", String::from_utf8_lossy(&output.stderr));
     }
-    parse(&told).with_context(|| format!("asking {}", target.name))
+    let mut figures = parse(&told).with_context(|| format!("asking {}", target.name))?;
+    if let (Some(before), Some(after)) = (before, after) {
+        let seconds = after.saturating_sub(before).as_secs_f64();
+        figures.cpu_us = Some(seconds * 1e6 / count(figures.requests));
+    }
+    Ok(figures)
+}
+
+/// More than 2^32 in a run would be news.
+fn count(requests: u64) -> f64 {
+    f64::from(u32::try_from(requests).unwrap_or(u32::MAX))
 }
 
 fn parse(told: &str) -> Result<Figures> {
@@ -74,7 +90,8 @@ fn parse(told: &str) -> Result<Figures> {
     if requests == 0 {
         bail!("no request was answered");
     }
-    Ok(Figures { per_second, p50_ms: millis(needed("50%")?)?, p99_ms: millis(needed("99%")?)?, requests })
+    let (p50_ms, p99_ms) = (millis(needed("50%")?)?, millis(needed("99%")?)?);
+    Ok(Figures { per_second, p50_ms, p99_ms, requests, cpu_us: None })
 }
 
 /// wrk's `812.00us`, `1.53ms`, `2.01s`, `1.10m`.
@@ -108,7 +125,8 @@ Transfer/sec:      2.57MB
 
     #[test]
     fn figures_are_read() {
-        let expected = Figures { per_second: 13951.88, p50_ms: 2.2, p99_ms: 5.12, requests: 69882 };
+        let expected =
+            Figures { per_second: 13951.88, p50_ms: 2.2, p99_ms: 5.12, requests: 69882, cpu_us: None };
         assert_eq!(parse(TOLD).unwrap(), expected);
     }
 

@@ -6,13 +6,18 @@ use std::path::Path;
 const LONGEST: usize = 600;
 const LONGEST_TEST: usize = 800;
 
-/// Where text becomes SQL: identifiers and literals can't be parameters of DDL. Each of these quotes them by `ident`
-/// and `literal`.
-const MAY_FORMAT_SQL: [&str; 4] = [
+/// Where text becomes SQL, or looks like it: identifiers and literals can't be parameters of DDL.
+const MAY_FORMAT_SQL: [&str; 7] = [
     "crates/pg/",
     "crates/provisioner/src/server.rs",
     "crates/provisioner/src/fence.rs",
     "crates/portero/src/commands/dev.rs",
+    // It feeds a server in single-user mode, which takes no parameters: a password of its own making.
+    "crates/devpg/src/initdb.rs",
+    // It runs nothing: it advises people what to type.
+    "crates/control/src/doctor.rs",
+    // What `portero dev` does, for tests.
+    "crates/testkit/",
 ];
 
 /// Left behind by somebody who meant to come back. (Spelled so that this file doesn't have them.)
@@ -58,7 +63,8 @@ pub(super) fn check(file: &Path, text: &str) -> Vec<String> {
             complaints.push(format!("{path}:{number}: `{word}`: finish it, or say in words what isn't done"));
         }
     }
-    if !MAY_FORMAT_SQL.iter().any(|place| path.starts_with(place)) {
+    // A test plays operators and attackers too, who type what they like.
+    if !is_test(&path) && !MAY_FORMAT_SQL.iter().any(|place| path.starts_with(place)) {
         complaints.extend(formatted_sql(text).into_iter().map(|number| {
             format!(
                 "{path}:{number}: SQL by format!: values go by parameter, and what can't belongs in crates/pg"
@@ -187,7 +193,9 @@ mod tests {
             let found = complaints("crates/a/src/lib.rs", &call(arguments));
             assert_eq!(found.len(), usize::from(expected), "{arguments}: {found:?}");
             assert!(found.iter().all(|one| one.contains("lib.rs:3: SQL")), "{found:?}");
-            assert!(complaints("crates/pg/src/quote.rs", &call(arguments)).is_empty());
+            for place in ["crates/pg/src/quote.rs", "tests/it/roles.rs"] {
+                assert!(complaints(place, &call(arguments)).is_empty(), "{place}");
+            }
         }
     }
 }

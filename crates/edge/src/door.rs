@@ -1,6 +1,7 @@
-//! The outermost layer: a request id, the headers that every answer bears, and problems in the form their reader wants.
+//! The one layer around everything: whose door is this, may this page ask, a request id, the headers that every answer
+//! bears, and problems in the form their reader wants. One layer rather than three, since each costs on every request.
 
-use crate::{ClientAddress, Edge, Problem, context::Here};
+use crate::{ClientAddress, Edge, Problem, context::Here, gate, origin};
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BoxBody, EitherBody, MessageBody},
@@ -9,7 +10,13 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use std::time::Instant;
+use std::{
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,17 +36,23 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Wraps everything else. What went wrong inside becomes an answer here.
+/// Wraps everything else: lets a request pass to the apex or to an open tenant's door, if it doesn't come from a page of
+/// another origin, and finishes its answer. What went wrong becomes an answer here.
 ///
 /// # Errors
 /// None of the layers inside fails: each answers. (The request can't be kept for it: actix needs it undivided.)
-pub async fn finish<B: MessageBody + 'static>(
+pub async fn door<B: MessageBody + 'static>(
     edge: web::Data<Edge>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     let began = Instant::now();
     let request_id = request_id(request.request());
+    if let Err(problem) =
+        gate::open(&edge, request.request()).and_then(|()| origin::check(&edge, request.request()))
+    {
+        return Ok(answer_with(&edge, request.into_parts().0, &problem, None, &request_id, began));
+    }
     let answered = next.call(request).await?;
     let status = answered.status();
     let bare = (status.is_client_error() || status.is_server_error()) && !has_body(answered.headers());
@@ -52,12 +65,22 @@ pub async fn finish<B: MessageBody + 'static>(
         return Ok(sealed(answered.map_into_left_body(), &request_id, began));
     };
     let allow = answered.headers().get(header::ALLOW).cloned();
-    let request = answered.into_parts().0;
-    let mut response = draw(&edge, &request, &problem, &request_id);
+    Ok(answer_with(&edge, answered.into_parts().0, &problem, allow, &request_id, began))
+}
+
+fn answer_with<B>(
+    edge: &Edge,
+    request: HttpRequest,
+    problem: &Problem,
+    allow: Option<HeaderValue>,
+    request_id: &str,
+    began: Instant,
+) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    let mut response = draw(edge, &request, problem, request_id);
     if let Some(allow) = allow {
         response.headers_mut().insert(header::ALLOW, allow);
     }
-    Ok(sealed(ServiceResponse::new(request, response).map_into_right_body(), &request_id, began))
+    sealed(ServiceResponse::new(request, response).map_into_right_body(), request_id, began)
 }
 
 /// Answers of handlers that already wrote what their reader wants bear a content type.
@@ -129,8 +152,10 @@ fn sealed<B>(mut response: ServiceResponse<B>, request_id: &str, began: Instant)
     response
 }
 
-/// A trusted proxy's, so that both logs tell one story; otherwise a new one.
+/// A trusted proxy's, so that both logs tell one story; otherwise a new one: this process's random half, and a count.
 fn request_id(request: &HttpRequest) -> String {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::new_v4().as_u64_pair().0);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
     request
         .headers()
         .get(&REQUEST_ID)
@@ -139,5 +164,8 @@ fn request_id(request: &HttpRequest) -> String {
         .filter(|id| {
             (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         })
-        .map_or_else(|| Uuid::now_v7().simple().to_string(), str::to_owned)
+        .map_or_else(
+            || format!("{:016x}{:016x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)),
+            str::to_owned,
+        )
 }
