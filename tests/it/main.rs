@@ -1,7 +1,10 @@
 //! The whole of Portero from outside: the real binary, real PostgreSQL, real HTTP. A file per noun; what they stand on is
 //! in `crates/testkit`.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed; helpers are no tests to clippy")]
+
 mod bad_input;
+mod bad_requests;
 mod browser;
 mod cli;
 mod cross_origin;

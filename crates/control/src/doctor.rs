@@ -1,6 +1,7 @@
 //! Every check one needs when something is wrong, each with what to do about it.
 
-use crate::{Control, chain};
+use crate::Control;
+use portero_kernel::with_causes;
 use portero_pg::{Session, connect, ident};
 use portero_registry::{JobStatus, MIGRATIONS, ServerRow};
 use serde::Serialize;
@@ -57,7 +58,7 @@ impl Control {
             checks.push(Check::bad(
                 Health::Fail,
                 "registry",
-                chain(&error),
+                with_causes(&error),
                 "start its PostgreSQL, or correct PORTERO_REGISTRY_URL",
             ));
             return checks;
@@ -69,7 +70,7 @@ impl Control {
             Err(error) => checks.push(Check::bad(
                 Health::Fail,
                 "master key",
-                chain(&error),
+                with_causes(&error),
                 "start with the master key that the registry was written with",
             )),
             Ok(servers) if servers.is_empty() => checks.push(Check::bad(
@@ -105,7 +106,7 @@ impl Control {
                 "run the newer Portero that migrated it",
             ),
             Err(error) => {
-                Check::bad(Health::Fail, "registry schema", chain(&error), "see the registry's log")
+                Check::bad(Health::Fail, "registry schema", with_causes(&error), "see the registry's log")
             }
         }
     }
@@ -129,7 +130,7 @@ impl Control {
                 format!("stuck: {}", stuck.join("; ")),
                 "remove what hinders the undo; the names stay reserved meanwhile",
             ),
-            Err(error) => Check::bad(Health::Fail, "jobs", chain(&error), "see the registry's log"),
+            Err(error) => Check::bad(Health::Fail, "jobs", with_causes(&error), "see the registry's log"),
         }
     }
 
@@ -141,7 +142,7 @@ impl Control {
                 checks.push(Check::bad(
                     Health::Fail,
                     name("connection"),
-                    chain(&error),
+                    with_causes(&error),
                     "start it, or correct its address",
                 ));
                 return;
@@ -159,7 +160,7 @@ impl Control {
             checks.push(Check::bad(
                 Health::Fail,
                 name("checks"),
-                chain(error.as_ref()),
+                with_causes(error.as_ref()),
                 "see the server's log",
             ));
         }

@@ -43,15 +43,3 @@ impl Control {
         &self.registry
     }
 }
-
-/// An error with all its causes, for people who look after the platform.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}

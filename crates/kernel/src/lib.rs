@@ -4,6 +4,7 @@
 //! other room checks it again. This room knows no tokio, no SQL, no HTTP and no environment.
 //! Next: `pg` for PostgreSQL, `registry` for where these names are kept.
 
+mod cause;
 mod host;
 mod id;
 mod names;
@@ -11,6 +12,7 @@ mod refusal;
 mod site;
 mod subdomain;
 
+pub use cause::with_causes;
 pub use host::{HostName, HostNameError, Place};
 pub use id::{JobId, ServerId, SessionId, TenantId, UserId};
 pub use names::{CompanyName, DatabaseName, EmailAddress, NotOpaque, RoleName};

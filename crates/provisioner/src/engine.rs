@@ -15,6 +15,7 @@
 //! The undo of the step that failed is *not* run: a step that can half-succeed has its undo on a step before it.
 
 use futures_util::future::BoxFuture;
+use portero_kernel::with_causes;
 use portero_registry::{Claim, JobStatus, Lease, Registry, RegistryError, StepStatus};
 use std::time::Duration;
 
@@ -46,8 +47,8 @@ impl From<RegistryError> for StepError {
     fn from(error: RegistryError) -> Self {
         match error {
             RegistryError::LeaseLost => Self::LeaseLost,
-            RegistryError::Unavailable(_) | RegistryError::Statement(_) => Self::Again(chain(&error)),
-            _ => Self::Never(chain(&error)),
+            RegistryError::Unavailable(_) | RegistryError::Statement(_) => Self::Again(with_causes(&error)),
+            _ => Self::Never(with_causes(&error)),
         }
     }
 }
@@ -223,18 +224,6 @@ impl<C: Sync> Saga<'_, C> {
         }
         unreachable!("the last attempt returns")
     }
-}
-
-/// An error with all its causes, for the log of a job.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 /// A point at which a test may hold the work to kill the process (`FAILPOINTS='role::before=pause'`) or make the step or

@@ -4,8 +4,8 @@ use crate::{
     engine::{self, LEASE},
     workflows::create_tenant,
 };
-use portero_kernel::JobId;
-use portero_registry::{Channel, Claim, JobStatus, Registry, RegistryError};
+use portero_kernel::{JobId, with_causes};
+use portero_registry::{Bell, Channel, Claim, JobStatus, Registry, RegistryError};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, watch},
@@ -48,21 +48,13 @@ impl Worker {
     pub async fn run(self, mut stop: watch::Receiver<bool>, grace: Duration) {
         let slots = Arc::new(Semaphore::new(self.options.at_once));
         let mut under_way = JoinSet::new();
-        let mut bell = None;
+        let mut bell = Bell::new(&self.registry, Channel::Jobs);
         while !*stop.borrow() {
-            if bell.as_ref().is_none_or(portero_registry::Bell::is_dead) {
-                bell = self.registry.listen(Channel::Jobs).await.ok();
-            }
+            bell.listen().await;
             self.claim_all(&slots, &mut under_way).await;
-            let rung = async {
-                match &bell {
-                    Some(bell) => bell.rung().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 _ = stop.changed() => {}
-                () = rung => {}
+                () = bell.rung() => {}
                 Some(_) = under_way.join_next() => {}
                 () = tokio::time::sleep(self.options.look_every) => {}
             }
@@ -123,7 +115,7 @@ impl Worker {
             }
             Err(RegistryError::LeaseLost) => tracing::warn!(%job, "another worker has taken over the job"),
             Err(error) => {
-                tracing::error!(%job, error = engine::chain(&error), "a job was left for another try");
+                tracing::error!(%job, error = with_causes(&error), "a job was left for another try");
             }
         }
     }

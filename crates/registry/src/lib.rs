@@ -4,14 +4,16 @@
 //! come out only by the functions that say so. This room knows nothing of a tenant's schema and nothing of HTTP.
 //! Next: `router` reads routes from here, `provisioner` works the jobs.
 
+mod bell;
 mod jobs;
 mod routes;
 mod secrets;
 mod servers;
 mod tenants;
 
+pub use bell::{Bell, Channel};
 pub use jobs::{Claim, JobRow, JobStatus, Lease, NewJob, StepRow, StepStatus};
-pub use routes::{Bell, Channel, RouteChange, RouteRow};
+pub use routes::{RouteChange, RouteRow};
 pub use secrets::TenantLogin;
 pub use servers::ServerRow;
 pub use tenants::{NewTenant, TenantRow, TenantStatus};

@@ -1,11 +1,8 @@
-//! What routers read: all routes at the start, then what changed since a clock value, and a bell that rings on changes.
+//! What routers read: all routes at the start, then what changed since a clock value.
 
 use crate::{Registry, RegistryError, Result, TenantStatus};
-use futures_util::{StreamExt, stream};
 use portero_kernel::{CompanyName, SchemaVersion, ServerId, Subdomain, TenantId};
-use std::sync::Arc;
-use tokio::{sync::Notify, task::JoinHandle};
-use tokio_postgres::{AsyncMessage, Row};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 /// A route as the registry has it.
@@ -102,77 +99,5 @@ impl Registry {
             changes.push(RouteChange { tenant, route });
         }
         Ok((latest, changes))
-    }
-
-    /// Listens on a connection of its own for one kind of change.
-    ///
-    /// # Errors
-    /// The connection.
-    pub async fn listen(&self, to: Channel) -> Result<Bell> {
-        let (client, mut connection) = self.config.connect(portero_pg::connector()).await?;
-        let rung = Arc::new(Notify::new());
-        let ring = Arc::clone(&rung);
-        let driver = tokio::spawn(async move {
-            let mut messages = std::pin::pin!(stream::poll_fn(move |cx| connection.poll_message(cx)));
-            loop {
-                match messages.next().await {
-                    Some(Ok(AsyncMessage::Notification(_))) => ring.notify_one(),
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, "the connection that listens for changes was lost");
-                        break;
-                    }
-                    None => break,
-                }
-            }
-            ring.notify_one();
-        });
-        client.batch_execute(to.statement()).await?;
-        Ok(Bell { rung, driver, _client: client })
-    }
-}
-
-/// What one can listen for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Channel {
-    /// A route changed.
-    Routes,
-    /// A job was written.
-    Jobs,
-}
-
-impl Channel {
-    const fn statement(self) -> &'static str {
-        match self {
-            Self::Routes => "LISTEN portero_routes",
-            Self::Jobs => "LISTEN portero_jobs",
-        }
-    }
-}
-
-/// A connection that listens. Dropping it closes it.
-pub struct Bell {
-    rung: Arc<Notify>,
-    driver: JoinHandle<()>,
-    _client: tokio_postgres::Client,
-}
-
-impl Bell {
-    /// Waits until something changed, or the connection was lost. A bell may be silently dead: look at the log or the
-    /// table now and then too.
-    pub async fn rung(&self) {
-        self.rung.notified().await;
-    }
-
-    /// Whether the connection is gone: listen anew.
-    #[must_use]
-    pub fn is_dead(&self) -> bool {
-        self.driver.is_finished()
-    }
-}
-
-impl Drop for Bell {
-    fn drop(&mut self) {
-        self.driver.abort();
     }
 }

@@ -83,13 +83,11 @@ impl Router {
 
     /// Applies changes as they come, and lets go of connections nobody uses, until told to stop.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut bell: Option<Bell> = None;
+        let mut bell = Bell::new(&self.registry, Channel::Routes);
         let mut sweep = tokio::time::interval(SWEEP);
         let mut heard = true;
         while !*stop.borrow() {
-            if bell.as_ref().is_none_or(Bell::is_dead) {
-                bell = self.registry.listen(Channel::Routes).await.ok();
-            }
+            bell.listen().await;
             match self.catch_up().await {
                 Ok(()) => heard = true,
                 // The registry may be away for long: say so once. Known tenants are served on.
@@ -99,15 +97,9 @@ impl Router {
                 }
                 Err(_) => {}
             }
-            let rung = async {
-                match &bell {
-                    Some(bell) => bell.rung().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 _ = stop.changed() => {}
-                () = rung => {}
+                () = bell.rung() => {}
                 () = tokio::time::sleep(POLL) => {}
                 _ = sweep.tick() => self.pools.sweep(),
             }

@@ -1,6 +1,7 @@
 //! The addresses of the pages, and what every handler needs: the visitor's language, a page as an answer.
 
 mod apex;
+mod people;
 mod problem;
 mod tenant;
 
@@ -52,6 +53,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .guard(guard::fn_guard(at_tenant))
                 .configure(portero_tenant_api::configure)
                 .configure(tenant::configure)
+                .configure(people::configure)
                 .default_service(web::to(nothing_here)),
         );
 }

@@ -5,10 +5,10 @@
 
 use crate::{
     ServerError, TENANT_MIGRATIONS,
-    engine::{Step, StepError, chain},
+    engine::{Step, StepError},
     server,
 };
-use portero_kernel::{ExposeSecret, RoleName, SecretString, UserId};
+use portero_kernel::{ExposeSecret, RoleName, SecretString, UserId, with_causes};
 use portero_pg::{prove, scram_verifier};
 use portero_registry::{Claim, Lease, Registry, RegistryError, TenantLogin, TenantRow};
 use serde::{Deserialize, Serialize};
@@ -116,7 +116,7 @@ impl Subject {
     /// Portero's own session in the tenant's database.
     async fn in_database(&self) -> Result<portero_pg::Session, StepError> {
         let session = server::session_in(&self.admin, self.tenant.database.as_str()).await?;
-        prove(&session, self.tenant.id).await.map_err(|error| StepError::Never(chain(&error)))?;
+        prove(&session, self.tenant.id).await.map_err(|error| StepError::Never(with_causes(&error)))?;
         // Nothing that a tenant may have planted in another schema is ever found by name.
         session.batch_execute("SET search_path = public").await?;
         Ok(session)
@@ -125,7 +125,7 @@ impl Subject {
 
 impl From<ServerError> for StepError {
     fn from(error: ServerError) -> Self {
-        if error.may_pass() { Self::Again(chain(&error)) } else { Self::Never(chain(&error)) }
+        if error.may_pass() { Self::Again(with_causes(&error)) } else { Self::Never(with_causes(&error)) }
     }
 }
 
@@ -178,7 +178,7 @@ async fn migrate(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
     let mut session = subject.in_database().await?;
     let version =
-        TENANT_MIGRATIONS.run(&mut session).await.map_err(|error| StepError::Again(chain(&error)))?;
+        TENANT_MIGRATIONS.run(&mut session).await.map_err(|error| StepError::Again(with_causes(&error)))?;
     server::restrict_data(&session, &subject.role()).await?;
     session.close().await;
     Ok(context.registry.tenant_set_schema_version(subject.tenant.id, version, &context.lease).await?)
@@ -221,7 +221,7 @@ async fn verify(context: &Context) -> Result<(), StepError> {
         "portero verify",
     );
     let session = portero_pg::connect(&login).await?;
-    prove(&session, subject.tenant.id).await.map_err(|error| StepError::Never(chain(&error)))?;
+    prove(&session, subject.tenant.id).await.map_err(|error| StepError::Never(with_causes(&error)))?;
     let users: i64 = session.query_one("SELECT count(*) FROM users WHERE role = 'admin'", &[]).await?.get(0);
     let rights = session
         .query_one(

@@ -1,0 +1,96 @@
+//! A bell that rings when something changed: LISTEN on a connection of its own, opened again when it was lost.
+//!
+//! A bell is a hint and no promise, since a connection may be silently dead for minutes: whoever listens also looks now
+//! and then, at the log or the table itself.
+
+use crate::{Registry, Result};
+use futures_util::{StreamExt, stream};
+use std::sync::Arc;
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_postgres::{AsyncMessage, Client};
+
+/// What one can listen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// A route changed.
+    Routes,
+    /// A job was written.
+    Jobs,
+}
+
+impl Channel {
+    const fn statement(self) -> &'static str {
+        match self {
+            Self::Routes => "LISTEN portero_routes",
+            Self::Jobs => "LISTEN portero_jobs",
+        }
+    }
+}
+
+/// Rings when something changed on its channel.
+pub struct Bell {
+    registry: Registry,
+    channel: Channel,
+    line: Option<Line>,
+}
+
+impl Bell {
+    /// A bell that doesn't listen yet: [`Bell::listen`].
+    #[must_use]
+    pub fn new(registry: &Registry, channel: Channel) -> Self {
+        Self { registry: registry.clone(), channel, line: None }
+    }
+
+    /// Listens, where it doesn't. To be called *before* one looks at what changed: what comes after that look then
+    /// rings. While the registry is away it stays silent.
+    pub async fn listen(&mut self) {
+        if self.line.as_ref().is_none_or(|line| line.driver.is_finished()) {
+            self.line = Line::open(&self.registry, self.channel).await.ok();
+        }
+    }
+
+    /// Waits until something changed, or the connection was lost; for ever while there is none.
+    pub async fn rung(&self) {
+        match &self.line {
+            Some(line) => line.rung.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+struct Line {
+    rung: Arc<Notify>,
+    driver: JoinHandle<()>,
+    _client: Client,
+}
+
+impl Line {
+    async fn open(registry: &Registry, channel: Channel) -> Result<Self> {
+        let (client, mut connection) = registry.config.connect(portero_pg::connector()).await?;
+        let rung = Arc::new(Notify::new());
+        let ring = Arc::clone(&rung);
+        let driver = tokio::spawn(async move {
+            let mut messages = std::pin::pin!(stream::poll_fn(move |cx| connection.poll_message(cx)));
+            loop {
+                match messages.next().await {
+                    Some(Ok(AsyncMessage::Notification(_))) => ring.notify_one(),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "the connection that listens for changes was lost");
+                        break;
+                    }
+                    None => break,
+                }
+            }
+            ring.notify_one();
+        });
+        client.batch_execute(channel.statement()).await?;
+        Ok(Self { rung, driver, _client: client })
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
