@@ -50,6 +50,26 @@ async fn a_token_opens_the_door_of_its_own_company_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_token_is_refused_for_itself_even_where_its_user_and_session_are_known() {
+    let app = TestApp::start().await;
+    let (acme, globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
+    // As if Acme's rows had been restored into Globex's database by mistake.
+    let from = app.cluster().superuser(&app.login_of(&acme).await.name).await;
+    let to = app.cluster().superuser(&app.login_of(&globex).await.name).await;
+    for (table, columns) in
+        [("users", "id, email, password_hash, role"), ("sessions", "id, user_id, kind, expires_at")]
+    {
+        let rows = from.query_one(&format!("SELECT json_agg(t)::text FROM {table} t"), &[]).await.unwrap();
+        let copy = format!(
+            "INSERT INTO {table} ({columns}) SELECT {columns} FROM json_populate_recordset(NULL::{table}, $1::text::json)"
+        );
+        assert!(to.execute(&copy, &[&rows.get::<_, &str>(0)]).await.unwrap() > 0);
+    }
+    app.api(&acme).get("/api/v1/me").await.expect(200);
+    app.guest("globex").with_token(&acme.token).get("/api/v1/me").await.expect_problem(401, "unauthorized");
+}
+
+#[tokio::test]
 async fn a_session_cookie_opens_the_door_of_its_own_company_and_no_other() {
     let app = TestApp::start().await;
     let companies = four(&app).await;

@@ -4,7 +4,7 @@
 
 use actix_web::{HttpResponse, http::header, web};
 use portero_control::{Control, FieldNames, SignUp, SignUpError};
-use portero_edge::{FieldProblem, Json, Kind, Problem, SignUpTurn};
+use portero_edge::{Json, Kind, Problem, SignUpTurn, read};
 use portero_kernel::{JobId, Refusal, TenantId};
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/api/v1/tenants").route(web::post().to(create_tenant)))
-        .service(web::resource("/api/v1/jobs/{job}").route(web::get().to(get_job)))
-        .service(web::resource("/api/v1/subdomains/{name}").route(web::get().to(get_subdomain)));
+        .service(web::resource("/api/v1/jobs/{job}").route(read().to(get_job)))
+        .service(web::resource("/api/v1/subdomains/{name}").route(read().to(get_subdomain)));
 }
 
 #[derive(Deserialize)]
@@ -92,10 +92,7 @@ async fn get_subdomain(
 fn problem(error: SignUpError) -> Problem {
     match error {
         SignUpError::Invalid(errors) => Problem::invalid(errors),
-        SignUpError::Taken(_) => {
-            let taken = FieldProblem::new("subdomain", "taken", "is already taken");
-            Problem { errors: vec![taken], ..Problem::new(Kind::Taken) }
-        }
+        SignUpError::Taken(_) => Problem::taken("subdomain"),
         SignUpError::Closed => Problem::new(Kind::SignUpsClosed),
         SignUpError::Busy => Problem::new(Kind::Overloaded),
         SignUpError::NoServer => Problem::new(Kind::RegistryUnavailable),

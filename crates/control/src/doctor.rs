@@ -2,10 +2,10 @@
 
 use crate::Control;
 use portero_kernel::with_causes;
-use portero_pg::{Session, connect, ident};
-use portero_registry::{JobStatus, MIGRATIONS, ServerRow};
+use portero_pg::{Session, TENANT_SESSION, connect, ident};
+use portero_registry::{JobStatus, MIGRATIONS, RegistryError, ServerRow, TenantRow, TenantStatus};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -118,7 +118,7 @@ impl Control {
                 let error = self.registry.job_by_id(id).await?.and_then(|job| job.error).unwrap_or_default();
                 stuck.push(format!("{id} ({error})"));
             }
-            Ok::<_, portero_registry::RegistryError>((stuck, self.registry.jobs_open().await?))
+            Ok::<_, RegistryError>((stuck, self.registry.jobs_open().await?))
         };
         match looked.await {
             Ok((stuck, open)) if stuck.is_empty() => {
@@ -152,7 +152,9 @@ impl Control {
             checks.push(check_role(&session, name("Portero's role")).await?);
             checks.push(check_version(&session, name("version")).await?);
             checks.push(check_public(&session, name("open databases")).await?);
-            checks.push(self.check_orphans(&session, server, name("orphans")).await?);
+            let tenants = self.tenants_on(server).await?;
+            checks.push(check_orphans(&session, &tenants, name("orphans")).await?);
+            checks.push(check_roles(&session, &tenants, name("tenants' roles")).await?);
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
         }
         .await;
@@ -167,49 +169,84 @@ impl Control {
         session.close().await;
     }
 
-    /// Databases and roles that bear a tenant's name and belong to no tenant, and tenants without a database.
-    async fn check_orphans(
-        &self,
-        session: &Session,
-        server: &ServerRow,
-        name: String,
-    ) -> Result<Check, Box<dyn std::error::Error + Send + Sync>> {
-        let mut known = BTreeSet::new();
-        let mut made = BTreeSet::new();
+    async fn tenants_on(&self, server: &ServerRow) -> Result<Vec<TenantRow>, RegistryError> {
+        let mut tenants = Vec::new();
         let mut after = None;
         loop {
             let page = self.registry.tenants_after(after.as_ref(), 1000).await?;
-            let Some(last) = page.last() else { break };
+            let Some(last) = page.last() else { return Ok(tenants) };
             after = Some(last.subdomain.clone());
-            for tenant in page.iter().filter(|tenant| tenant.server == server.id) {
-                known.insert(tenant.database.to_string());
-                if tenant.status != portero_registry::TenantStatus::Provisioning {
-                    made.insert(tenant.database.to_string());
-                }
-            }
+            tenants.extend(page.into_iter().filter(|tenant| tenant.server == server.id));
         }
-        const THERE: &str =
-            "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^t_[0-9a-f]{32}$'
-                UNION SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$'";
-        let there: BTreeSet<String> = session.query(THERE, &[]).await?.iter().map(|row| row.get(0)).collect();
-        let orphans: Vec<_> = there.difference(&known).cloned().collect();
-        let missing: Vec<_> = made.difference(&there).cloned().collect();
-        Ok(match (orphans.is_empty(), missing.is_empty()) {
-            (true, true) => Check::ok(name, "every database belongs to a tenant, and every tenant has one"),
-            (false, true) => Check::bad(
-                Health::Warn,
-                name,
-                format!("belong to no tenant of this registry: {}", orphans.join(", ")),
-                "if no other registry uses this server, drop these databases and roles",
-            ),
-            _ => Check::bad(
-                Health::Fail,
-                name,
-                format!("tenants' databases are missing: {}", missing.join(", ")),
-                "restore them from a backup",
-            ),
-        })
     }
+}
+
+/// Databases and roles that bear a tenant's name and belong to no tenant, and tenants without a database.
+async fn check_orphans(
+    session: &Session,
+    tenants: &[TenantRow],
+    name: String,
+) -> Result<Check, tokio_postgres::Error> {
+    const THERE: &str = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^t_[0-9a-f]{32}$'
+            UNION SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$'";
+    let there: BTreeSet<String> = session.query(THERE, &[]).await?.iter().map(|row| row.get(0)).collect();
+    let known: BTreeSet<String> = tenants.iter().map(|tenant| tenant.database.to_string()).collect();
+    let made = tenants.iter().filter(|tenant| tenant.status != TenantStatus::Provisioning);
+    let missing: Vec<_> =
+        made.map(|tenant| tenant.database.to_string()).filter(|made| !there.contains(made)).collect();
+    let orphans: Vec<_> = there.difference(&known).cloned().collect();
+    Ok(match (orphans.is_empty(), missing.is_empty()) {
+        (true, true) => Check::ok(name, "every database belongs to a tenant, and every tenant has one"),
+        (false, true) => Check::bad(
+            Health::Warn,
+            name,
+            format!("belong to no tenant of this registry: {}", orphans.join(", ")),
+            "if no other registry uses this server, drop these databases and roles",
+        ),
+        _ => Check::bad(
+            Health::Fail,
+            name,
+            format!("tenants' databases are missing: {}", missing.join(", ")),
+            "restore them from a backup",
+        ),
+    })
+}
+
+/// Tenants' roles that may log in where the door is shut, or may not where it is open, or that changed their settings.
+async fn check_roles(
+    session: &Session,
+    tenants: &[TenantRow],
+    name: String,
+) -> Result<Check, tokio_postgres::Error> {
+    const ROLES: &str =
+        "SELECT rolname::text, rolcanlogin, coalesce(rolconfig, '{}') FROM pg_catalog.pg_roles
+            WHERE rolname ~ '^t_[0-9a-f]{32}$'";
+    let roles: BTreeMap<String, (bool, Vec<String>)> =
+        session.query(ROLES, &[]).await?.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+    let wanted: BTreeSet<String> = TENANT_SESSION
+        .iter()
+        .map(|(setting, value)| format!("{setting}={}", if value.is_empty() { "\"\"" } else { value }))
+        .collect();
+    let mut wrong = Vec::new();
+    for tenant in tenants.iter().filter(|tenant| tenant.status != TenantStatus::Provisioning) {
+        let Some((may_log_in, settings)) = roles.get(tenant.database.as_str()) else { continue };
+        if *may_log_in != (tenant.status == TenantStatus::Active) {
+            let state = if *may_log_in { "may log in" } else { "may not log in" };
+            wrong.push(format!("{} is {} and its role {state}", tenant.subdomain, tenant.status.as_str()));
+        } else if settings.iter().cloned().collect::<BTreeSet<_>>() != wanted {
+            wrong.push(format!("{}'s role has other settings than it was given", tenant.subdomain));
+        }
+    }
+    Ok(if wrong.is_empty() {
+        Check::ok(name, "every tenant's role is as it should be")
+    } else {
+        Check::bad(
+            Health::Fail,
+            name,
+            wrong.join("; "),
+            "portero tenant pause or resume, as it should be: either sets the role right",
+        )
+    })
 }
 
 async fn check_role(session: &Session, name: String) -> Result<Check, tokio_postgres::Error> {

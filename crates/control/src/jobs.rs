@@ -19,9 +19,9 @@ pub struct JobView {
     pub steps: Vec<StepView>,
     /// Where its outcome is.
     pub url: String,
-    /// The subdomain it is for.
+    /// What the company is called: its name, or its subdomain where the job was undone and the name forgotten.
     #[serde(skip)]
-    pub subdomain: String,
+    pub company: String,
 }
 
 /// A step of a job.
@@ -56,18 +56,21 @@ impl Control {
     /// # Errors
     /// The registry.
     pub async fn job(&self, id: JobId) -> Result<Option<JobView>, RegistryError> {
-        Ok(self.registry.job_by_id(id).await?.map(|job| self.job_view(job)))
+        let Some(job) = self.registry.job_by_id(id).await? else { return Ok(None) };
+        let tenant = self.registry.tenant_by_id(job.tenant).await?;
+        let company = tenant.map_or_else(|| job.subdomain.clone(), |tenant| tenant.name.to_string());
+        Ok(Some(self.job_view(job, company)))
     }
 
     /// Who may be led in when this job is done: its tenant's first admin, if `claim` is what the browser that signed up
-    /// holds, and not for longer than an hour.
+    /// holds. It works once, and not for longer than an hour.
     ///
     /// # Errors
     /// The registry.
     pub async fn hand_over(&self, id: JobId, claim: &[u8]) -> Result<Option<HandOver>, RegistryError> {
         let Some(job) = self.registry.job_by_id(id).await? else { return Ok(None) };
         let recent = job.finished_at.is_some_and(|at| OffsetDateTime::now_utc() - at < time::Duration::HOUR);
-        if job.status != JobStatus::Done || !recent || job.claim.as_deref() != Some(claim) {
+        if job.status != JobStatus::Done || !recent || !self.registry.job_take_claim(id, claim).await? {
             return Ok(None);
         }
         let tenant = self.registry.tenant_by_id(job.tenant).await?;
@@ -80,7 +83,7 @@ impl Control {
         }))
     }
 
-    fn job_view(&self, job: JobRow) -> JobView {
+    fn job_view(&self, job: JobRow, company: String) -> JobView {
         let status = match job.status {
             JobStatus::Running | JobStatus::Undoing => "running",
             JobStatus::Done => "done",
@@ -99,6 +102,6 @@ impl Control {
         let url = Subdomain::parse(&job.subdomain)
             .map(|subdomain| self.site.tenant_url(&subdomain))
             .unwrap_or_default();
-        JobView { id: job.id, kind: job.kind, status, steps, url, subdomain: job.subdomain }
+        JobView { id: job.id, kind: job.kind, status, steps, url, company }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::Control;
 use portero_kernel::{RoleName, SchemaVersion, Subdomain, TenantId};
+use portero_pg::Session;
 use portero_provisioner::{ServerError, fence};
 use portero_registry::{RegistryError, TenantRow, TenantStatus};
 use serde::Serialize;
@@ -84,33 +85,44 @@ impl Control {
         subdomain: &Subdomain,
         reason: Option<&str>,
     ) -> Result<TenantView, TenantError> {
-        let tenant = self.find(subdomain).await?;
+        let (tenant, lock) = self.find_and_lock(subdomain).await?;
         // The routers hear it first, so that clients read "paused" rather than the errors of a fence.
         if tenant.status != TenantStatus::Paused {
             self.set_paused(&tenant, TenantStatus::Active, reason).await?;
         }
         let server = self.admin_of(&tenant).await?;
         fence::raise(&server, &RoleName::from(&tenant.database)).await?;
+        lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was paused");
         self.tenant(subdomain).await
     }
 
-    /// Opens a paused tenant's door again. Repeating it changes nothing.
+    /// Opens a paused tenant's door again. Repeating it sets the tenant's role as it should be.
     ///
     /// # Errors
     /// [`TenantError`].
     pub async fn resume(&self, subdomain: &Subdomain) -> Result<TenantView, TenantError> {
+        let (tenant, lock) = self.find_and_lock(subdomain).await?;
+        let server = self.admin_of(&tenant).await?;
+        let login = self.registry.tenant_login(tenant.id).await?;
+        fence::lower(&server, tenant.id, &login.ok_or(RegistryError::Unreadable("tenant's login"))?).await?;
+        if tenant.status == TenantStatus::Paused {
+            self.set_paused(&tenant, TenantStatus::Paused, None).await?;
+        }
+        lock.close().await;
+        tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was resumed");
+        self.tenant(subdomain).await
+    }
+
+    /// A tenant that is there, and the lock by which one at a time changes it; dropped, the lock is given up.
+    async fn find_and_lock(&self, subdomain: &Subdomain) -> Result<(TenantRow, Session), TenantError> {
+        let lock = self.registry.tenant_lock(self.find(subdomain).await?.id).await?;
+        // As it is now that nobody else changes it.
         let tenant = self.find(subdomain).await?;
         if tenant.status == TenantStatus::Provisioning {
             return Err(TenantError::Provisioning(subdomain.clone()));
         }
-        let server = self.admin_of(&tenant).await?;
-        fence::lower(&server, &RoleName::from(&tenant.database)).await?;
-        if tenant.status == TenantStatus::Paused {
-            self.set_paused(&tenant, TenantStatus::Paused, None).await?;
-        }
-        tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was resumed");
-        self.tenant(subdomain).await
+        Ok((tenant, lock))
     }
 
     async fn set_paused(
@@ -119,9 +131,6 @@ impl Control {
         from: TenantStatus,
         reason: Option<&str>,
     ) -> Result<(), TenantError> {
-        if tenant.status == TenantStatus::Provisioning {
-            return Err(TenantError::Provisioning(tenant.subdomain.clone()));
-        }
         if self.registry.tenant_set_paused(tenant.id, from, reason).await? {
             Ok(())
         } else {

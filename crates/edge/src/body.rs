@@ -1,4 +1,7 @@
-//! Bodies: JSON that is exactly what was asked for, and forms; both bounded, and errors that name the field.
+//! Bodies: JSON that is exactly what was asked for, and forms; bounded in size and time, and errors that name the field.
+//!
+//! actix runs a handler's extractors side by side: one that takes a body must take no connection beside it, or a body
+//! that doesn't come holds the connection. Such handlers ask for the connection themselves, after the body.
 
 use crate::{FieldProblem, Kind, Problem};
 use actix_web::{
@@ -10,9 +13,14 @@ use actix_web::{
 };
 use futures_util::{StreamExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes that a body may have at most.
 pub const MAX_BODY: usize = 64 * 1024;
+
+/// How long a body may take, as a whole.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A JSON body. Unknown fields are refused by the types themselves: `#[serde(deny_unknown_fields)]`.
 #[derive(Debug)]
@@ -65,8 +73,11 @@ async fn read(request: &HttpRequest, mut payload: Payload, media_type: &str) -> 
     if declared.is_some_and(|length| length > MAX_BODY) {
         return Err(too_large());
     }
+    let until = Instant::now() + DEADLINE;
     let mut body = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
+    while let Some(chunk) =
+        timeout_at(until, payload.next()).await.map_err(|_| Problem::new(Kind::TooSlow))?
+    {
         let chunk = chunk.map_err(|error| match error {
             PayloadError::Overflow => too_large(),
             _ => Problem::new(Kind::Malformed).detail("the body ended early or is garbled"),

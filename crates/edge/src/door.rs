@@ -6,7 +6,10 @@ use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BoxBody, EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
     middleware::Next,
     web,
 };
@@ -76,6 +79,24 @@ fn answer_with<B>(
     request_id: &str,
     began: Instant,
 ) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    let cause = problem.cause.as_deref();
+    match problem.kind.status() {
+        StatusCode::INTERNAL_SERVER_ERROR => {
+            tracing::error!(request_id, path = request.path(), cause, "a request failed on our side");
+        }
+        StatusCode::SERVICE_UNAVAILABLE if cause.is_some() => {
+            tracing::warn!(request_id, problem = problem.kind.code(), cause, "a request could not be served");
+        }
+        StatusCode::FORBIDDEN => {
+            tracing::info!(
+                request_id,
+                problem = problem.kind.code(),
+                path = request.path(),
+                "a request was refused"
+            );
+        }
+        _ => {}
+    }
     let mut response = draw(edge, &request, problem, request_id);
     if let Some(allow) = allow {
         response.headers_mut().insert(header::ALLOW, allow);
@@ -90,11 +111,8 @@ fn has_body(headers: &HeaderMap) -> bool {
 
 fn problem_of(error: &Error) -> Problem {
     error.as_error::<Problem>().cloned().unwrap_or_else(|| {
-        let problem = Problem::from_status(error.as_response_error().status_code());
-        if problem.kind == crate::Kind::Internal {
-            tracing::error!(%error, "a request failed on our side");
-        }
-        problem
+        let cause = Some(error.to_string());
+        Problem { cause, ..Problem::from_status(error.as_response_error().status_code()) }
     })
 }
 

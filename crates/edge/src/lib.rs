@@ -21,7 +21,7 @@ pub use gate::Host;
 pub use limits::{Limits, LoginTurn, SignUpTurn};
 pub use problem::{FieldProblem, Kind, Problem};
 
-use actix_web::HttpRequest;
+use actix_web::{HttpRequest, Route, guard, web};
 use portero_kernel::Site;
 use portero_router::Router;
 use std::net::IpAddr;
@@ -49,4 +49,10 @@ pub struct Edge {
     pub limits: Limits,
     /// How problems look in a browser.
     pub page: DrawProblem,
+}
+
+/// A route for reading: GET, and HEAD, which is GET without its body.
+#[must_use]
+pub fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }

@@ -4,7 +4,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
-use portero_kernel::FieldError;
+use portero_kernel::{FieldError, with_causes};
 use portero_pg::{Class, classify};
 use portero_registry::RegistryError;
 use portero_router::AcquireError;
@@ -83,6 +83,8 @@ kinds! {
     Invalid UNPROCESSABLE_ENTITY "invalid" "Some fields need your attention",
     /// A body that can't be read at all.
     Malformed BAD_REQUEST "malformed" "The request can't be read",
+    /// A body that doesn't come.
+    TooSlow REQUEST_TIMEOUT "too-slow" "The request took too long to arrive",
     /// A body over the limit.
     TooLarge PAYLOAD_TOO_LARGE "too-large" "The request is too large",
     /// A body of another media type.
@@ -104,6 +106,8 @@ pub struct Problem {
     pub errors: Vec<FieldProblem>,
     /// Seconds after which another try makes sense, where it is known better than by the kind.
     pub wait_secs: Option<u64>,
+    /// What is behind it, for our own log.
+    pub(crate) cause: Option<String>,
 }
 
 /// A field at fault, on the wire.
@@ -153,7 +157,7 @@ impl Problem {
     /// A problem of this kind.
     #[must_use]
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, detail: None, errors: Vec::new(), wait_secs: None }
+        Self { kind, detail: None, errors: Vec::new(), wait_secs: None, cause: None }
     }
 
     /// With more about this occurrence.
@@ -169,10 +173,20 @@ impl Problem {
         Self { errors: errors.into_iter().map(FieldProblem::from).collect(), ..Self::new(Kind::Invalid) }
     }
 
+    /// A field whose value is somebody's already.
+    #[must_use]
+    pub fn taken(field: &str) -> Self {
+        Self { errors: vec![FieldProblem::new(field, "taken", "is already taken")], ..Self::new(Kind::Taken) }
+    }
+
     /// Our mistake: the cause goes to the log, with the request's id beside it, and not to the client.
-    pub fn internal(error: impl fmt::Display) -> Self {
-        tracing::error!(%error, "a request failed on our side");
-        Self::new(Kind::Internal)
+    pub fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Internal).because(error.into().as_ref())
+    }
+
+    fn because(mut self, error: &dyn std::error::Error) -> Self {
+        self.cause = Some(with_causes(error));
+        self
     }
 
     /// The nearest problem to a bare status that a library answered with.
@@ -241,15 +255,13 @@ impl ResponseError for Problem {
 
 impl From<AcquireError> for Problem {
     fn from(error: AcquireError) -> Self {
-        Self::new(match error {
+        let kind = match error {
             AcquireError::Provisioning => Kind::TenantProvisioning,
             AcquireError::Paused => Kind::TenantPaused,
             AcquireError::Busy => Kind::TenantBusy,
-            AcquireError::Unavailable(error) => {
-                tracing::warn!(%error, "a tenant's database can't be reached");
-                Kind::TenantDatabaseUnavailable
-            }
-        })
+            AcquireError::Unavailable(_) => Kind::TenantDatabaseUnavailable,
+        };
+        Self::new(kind).because(&error)
     }
 }
 
@@ -257,10 +269,7 @@ impl From<AcquireError> for Problem {
 impl From<tokio_postgres::Error> for Problem {
     fn from(error: tokio_postgres::Error) -> Self {
         match classify(&error) {
-            Class::Unavailable | Class::Refused => {
-                tracing::warn!(%error, "a tenant's database went away under a request");
-                Self::new(Kind::TenantDatabaseUnavailable)
-            }
+            Class::Unavailable | Class::Refused => Self::new(Kind::TenantDatabaseUnavailable).because(&error),
             Class::TooManyConnections | Class::Timeout | Class::Conflict => Self::new(Kind::TenantBusy),
             Class::BadText => Self::new(Kind::Malformed),
             _ => Self::internal(error),
@@ -271,10 +280,7 @@ impl From<tokio_postgres::Error> for Problem {
 impl From<RegistryError> for Problem {
     fn from(error: RegistryError) -> Self {
         match error {
-            RegistryError::Unavailable(error) => {
-                tracing::warn!(%error, "the registry can't be reached");
-                Self::new(Kind::RegistryUnavailable)
-            }
+            RegistryError::Unavailable(_) => Self::new(Kind::RegistryUnavailable).because(&error),
             RegistryError::SubdomainTaken => Self::new(Kind::Taken),
             error => Self::internal(error),
         }

@@ -150,7 +150,19 @@ mod tests {
         assert_eq!(CompanyName::parse(" \t "), Err(Refusal::Required));
         assert_eq!(CompanyName::parse(&"ñ".repeat(101)), Err(Refusal::TooLong { max: 100 }));
         assert!(CompanyName::parse(&"ñ".repeat(100)).is_ok());
-        for hostile in ["a\0b", "a\nb", "a\u{202E}b", "a\u{200B}b", "a\u{7f}b", "a\u{85}b"] {
+        for hostile in [
+            "a\0b",
+            "a\nb",
+            "a\u{202E}b",
+            "a\u{200B}b",
+            "a\u{7f}b",
+            "a\u{85}b",
+            "a\u{3164}b",
+            "a\u{AD}b",
+            "a\u{E0041}b",
+            "a\u{FFFF}b",
+            "a\u{E000}b",
+        ] {
             assert_eq!(CompanyName::parse(hostile), Err(Refusal::Unprintable), "{hostile:?}");
         }
     }

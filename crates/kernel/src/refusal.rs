@@ -124,9 +124,14 @@ pub(crate) fn plain_text(raw: &str, max: usize) -> Result<&str, Refusal> {
     Ok(text)
 }
 
-/// Control characters, and the invisible ones that turn text around or join it: they make two different names look
-/// alike in a list.
+/// Control characters, the invisible ones that turn text around or join it, blanks that aren't white space, and what
+/// Unicode has given to nobody: they make two different names look alike in a list.
 fn unprintable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+        || matches!(c,
+            '\u{AD}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
+            | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
+            | '\u{E000}'..='\u{F8FF}' | '\u{E0000}'..='\u{10FFFF}')
+        || u32::from(c) & 0xFFFE == 0xFFFE
 }

@@ -6,6 +6,21 @@ use std::{ops, time::Duration};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, Error};
 
+/// What every session of a tenant's role starts with. A statement that outlives its request ends, a lock is not waited
+/// for long, a forgotten transaction doesn't keep its locks, and a client that went away is noticed.
+///
+/// They are set on the role, for whoever logs in as it, and again by each login of ours: a role may change its own
+/// settings, and what the client asks for outranks them.
+pub const TENANT_SESSION: [(&str, &str); 7] = [
+    ("search_path", "public"),
+    ("statement_timeout", "10s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "15s"),
+    ("client_connection_check_interval", "2s"),
+    ("default_transaction_read_only", "off"),
+    ("local_preload_libraries", ""),
+];
+
 /// Where a PostgreSQL server is, apart from who asks for what: hosts, ports, and how to reach them.
 #[derive(Clone, Debug)]
 pub struct Address(Config);
@@ -33,11 +48,14 @@ impl Address {
         Self(bounded(bare))
     }
 
-    /// A configuration to log in with here.
+    /// A configuration for a tenant's role to log in with here.
     #[must_use]
     pub fn login(&self, user: &str, password: &SecretString, database: &str, application: &str) -> Config {
         let mut config = self.0.clone();
         config.user(user).password(password.expose_secret()).dbname(database).application_name(application);
+        let options: Vec<_> =
+            TENANT_SESSION.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+        config.options(options.join(" "));
         config
     }
 }

@@ -11,7 +11,7 @@ mod scram;
 mod tenant_db;
 mod tls;
 
-pub use connect::{Address, Session, connect, hardened};
+pub use connect::{Address, Session, TENANT_SESSION, connect, hardened};
 pub use error::{Class, classify, violated_constraint};
 pub use migrate::{MigrateError, Migrations, lock_key};
 pub use quote::{ident, literal};

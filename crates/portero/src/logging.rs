@@ -3,7 +3,12 @@
 use crate::settings::{LogFormat, Settings};
 use anyhow::{Context, Result};
 use std::io::IsTerminal;
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Begins to log: as the flags say, else as the settings say, else as is usual for the command.
 ///
@@ -17,10 +22,11 @@ pub(crate) fn begin(settings: &Settings, verbose: u8, quiet: bool, usual: &str) 
         (false, _) => "debug".to_owned(),
     };
     let targets: Targets = filter.parse().with_context(|| format!("log can't be {filter:?}"))?;
-    // What libraries say of connections that end and of workers that start is ours to say.
+    // What libraries say of connections that end, workers that start and requests that are garbage is ours to say.
     let targets = targets
         .with_target("deadpool.postgres", tracing::Level::ERROR)
-        .with_target("actix_server", tracing::Level::WARN);
+        .with_target("actix_server", tracing::Level::WARN)
+        .with_target("actix_http", LevelFilter::OFF);
     let lines = match settings.log_format {
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
         LogFormat::Text => {

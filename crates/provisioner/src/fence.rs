@@ -1,9 +1,13 @@
 //! The fence: what makes a pause certain, whatever a router has heard. The role may not log in, and whoever of it is
 //! connected is cut off.
 
-use crate::{ServerError, server::session_in};
-use portero_kernel::RoleName;
-use portero_pg::ident;
+use crate::{
+    ServerError,
+    server::{create_role, session_in},
+};
+use portero_kernel::{RoleName, TenantId};
+use portero_pg::{ident, scram_verifier};
+use portero_registry::TenantLogin;
 use tokio_postgres::Config;
 
 /// Shuts a role out of the server that `admin` logs in to. Repeating it changes nothing.
@@ -23,13 +27,14 @@ pub async fn raise(admin: &Config, role: &RoleName) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Lets the role in again.
+/// Lets the role in again, with the password that the registry has and the settings that every tenant's role has: what
+/// the role may have changed of itself is undone.
 ///
 /// # Errors
 /// As PostgreSQL says.
-pub async fn lower(admin: &Config, role: &RoleName) -> Result<(), ServerError> {
-    let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
-    session.batch_execute(&format!("ALTER ROLE {} LOGIN", ident(role.as_str()))).await?;
+pub async fn lower(admin: &Config, tenant: TenantId, login: &TenantLogin) -> Result<(), ServerError> {
+    let mut session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
+    create_role(&mut session, &login.role(), &scram_verifier(&login.password), tenant).await?;
     session.close().await;
     Ok(())
 }

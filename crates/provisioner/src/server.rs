@@ -1,22 +1,11 @@
 //! What Portero's own role does on a tenants' server, statement by statement. Each can be repeated.
 
 use portero_kernel::{DatabaseName, RoleName, TenantId};
-use portero_pg::{Class, Session, classify, connect, database_mark, ident, literal};
+use portero_pg::{Class, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal};
 use tokio_postgres::{Config, Error};
 
 /// Connections that one tenant's role may hold on the server, over all routers.
 const CONNECTION_LIMIT: u32 = 20;
-
-/// What the role's sessions start with. A statement that outlives its request ends, a lock is not waited for long, a
-/// forgotten transaction doesn't keep its locks, and a client that went away is noticed.
-const ROLE_SETTINGS: [(&str, &str); 6] = [
-    ("search_path", "public"),
-    ("statement_timeout", "10s"),
-    ("lock_timeout", "5s"),
-    ("idle_in_transaction_session_timeout", "15s"),
-    ("client_connection_check_interval", "2s"),
-    ("default_transaction_isolation", "read committed"),
-];
 
 /// Why the server didn't do it.
 #[derive(Debug, thiserror::Error)]
@@ -135,7 +124,9 @@ pub(crate) async fn create_role(
     ))
     .await?;
     txn.batch_execute(&format!("COMMENT ON ROLE {name} IS {}", literal(&database_mark(tenant)))).await?;
-    for (setting, value) in ROLE_SETTINGS {
+    // Whatever the role has set for itself meanwhile is gone.
+    txn.batch_execute(&format!("ALTER ROLE {name} RESET ALL")).await?;
+    for (setting, value) in TENANT_SESSION {
         txn.batch_execute(&format!("ALTER ROLE {name} SET {setting} = {}", literal(value))).await?;
     }
     // Membership, the other way round: whoever fences a tenant must be allowed to end its sessions.
@@ -167,13 +158,15 @@ pub(crate) async fn grant_data(session: &Session, role: &RoleName) -> Result<()>
     Ok(())
 }
 
-/// After a migration: what the role may read but not rewrite.
+/// After a migration: what the role may read but not rewrite. Of the audit it may write what happened, not when.
 pub(crate) async fn restrict_data(session: &Session, role: &RoleName) -> Result<()> {
     let role = ident(role.as_str());
     session
         .batch_execute(&format!(
             "REVOKE INSERT, UPDATE, DELETE ON public.schema_history FROM {role};
-             REVOKE UPDATE, DELETE ON public.audit FROM {role}"
+             REVOKE INSERT, UPDATE, DELETE ON public.audit FROM {role};
+             GRANT INSERT (actor_id, action, subject_id, detail) ON public.audit TO {role};
+             REVOKE ALL ON SEQUENCE public.audit_id_seq FROM {role}"
         ))
         .await?;
     Ok(())
@@ -189,6 +182,7 @@ pub(crate) async fn drop_database_and_role(
         Found::Foreign => return Err(ServerError::Foreign(format!("database {database}"))),
         Found::Nothing => {}
         Found::Ours => {
+            end_lock_holders(session, database).await?;
             session
                 .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str())))
                 .await?;
@@ -202,6 +196,23 @@ pub(crate) async fn drop_database_and_role(
             session.batch_execute(&format!("DROP ROLE IF EXISTS {}", ident(role.as_str()))).await?;
         }
     }
+    Ok(())
+}
+
+/// `DROP DATABASE … WITH (FORCE)` ends the sessions inside. One elsewhere can hold a lock on the database's own row, by
+/// `ALTER ROLE … IN DATABASE …` in a transaction that it leaves open: a tenant's role must not hold up another's end.
+async fn end_lock_holders(session: &Session, database: &DatabaseName) -> Result<()> {
+    session
+        .execute(
+            "SELECT pg_terminate_backend(l.pid, 5000)
+             FROM pg_catalog.pg_locks l
+             JOIN pg_catalog.pg_database d ON d.oid = l.objid AND l.classid = 'pg_catalog.pg_database'::regclass
+             JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+             WHERE d.datname = $1 AND l.pid <> pg_backend_pid() AND a.usename ~ '^t_[0-9a-f]{32}$'",
+            &[&database.as_str()],
+        )
+        .await?;
+    session.batch_execute("SET lock_timeout = '5s'").await?;
     Ok(())
 }
 

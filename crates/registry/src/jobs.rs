@@ -122,8 +122,6 @@ pub struct JobRow {
     pub status: JobStatus,
     /// Why it failed, for operators.
     pub error: Option<String>,
-    /// SHA-256 of what the asking browser holds.
-    pub claim: Option<Vec<u8>>,
     /// When it was asked for.
     pub created_at: OffsetDateTime,
     /// When it came to rest.
@@ -215,7 +213,7 @@ impl Registry {
         let client = self.client().await?;
         let job = client
             .query_opt(
-                "SELECT id, kind, tenant_id, subdomain, status, error, claim, created_at, finished_at FROM jobs WHERE id = $1",
+                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at FROM jobs WHERE id = $1",
                 &[&id.uuid()],
             )
             .await?;
@@ -303,6 +301,19 @@ impl Registry {
             )
             .await?;
         if renewed == 1 { Ok(()) } else { Err(RegistryError::LeaseLost) }
+    }
+
+    /// Uses up the claim of the browser that asked for this job; says whether it held the right one.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn job_take_claim(&self, id: JobId, claim: &[u8]) -> Result<bool> {
+        let taken = self
+            .client()
+            .await?
+            .execute("UPDATE jobs SET claim = NULL WHERE id = $1 AND claim = $2", &[&id.uuid(), &claim])
+            .await?;
+        Ok(taken == 1)
     }
 
     /// Gives back what a worker that stops was working on, for whoever claims it next. It must have stopped before.
@@ -407,7 +418,6 @@ fn job_from_rows(job: &Row, steps: &[Row]) -> Result<JobRow> {
         subdomain: job.get("subdomain"),
         status: JobStatus::parse(job.get("status"))?,
         error: job.get("error"),
-        claim: job.get("claim"),
         created_at: job.get("created_at"),
         finished_at: job.get("finished_at"),
         steps,

@@ -3,7 +3,7 @@
 use crate::{Lease, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn};
 use deadpool_postgres::Transaction;
 use portero_kernel::{CompanyName, DatabaseName, SchemaVersion, ServerId, Subdomain, TenantId, UserId};
-use portero_pg::violated_constraint;
+use portero_pg::{Session, lock_key, violated_constraint};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -258,6 +258,16 @@ impl Registry {
         }
         txn.commit().await?;
         Ok(())
+    }
+
+    /// Waits until nobody else is changing this tenant from outside a job. The lock lasts as long as the session.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenant_lock(&self, id: TenantId) -> Result<Session> {
+        let session = self.session().await?;
+        session.execute("SELECT pg_advisory_lock($1)", &[&lock_key(&format!("portero.tenant.{id}"))]).await?;
+        Ok(session)
     }
 
     /// Moves a tenant between `active` and `paused`; says whether it was there to be moved.

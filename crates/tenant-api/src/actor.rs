@@ -49,7 +49,7 @@ impl Actor {
                     .tokens(tenant.id())
                     .verify_access(&token, OffsetDateTime::now_utc())
                     .map_err(|error| {
-                        tracing::info!(tenant = %tenant.id(), %error, "a token was refused");
+                        tracing::info!(tenant = %tenant.id(), fault = ?error.fault(), "a token was refused");
                         unauthorized()
                     })?;
                 let db = Db::of(request).await?;
@@ -65,6 +65,17 @@ impl Actor {
                 Ok(Self { user, session, tenant, db })
             }
         }
+    }
+}
+
+impl Admin {
+    /// Reads who is asking, and lets admins pass.
+    ///
+    /// # Errors
+    /// [`Kind::Forbidden`], and as [`Actor::of`].
+    pub async fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let actor = Actor::of(request).await?;
+        if actor.user.role == Role::Admin { Ok(Self(actor)) } else { Err(Problem::new(Kind::Forbidden)) }
     }
 }
 
@@ -93,9 +104,6 @@ impl FromRequest for Admin {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move {
-            let actor = Actor::of(&request).await?;
-            if actor.user.role == Role::Admin { Ok(Self(actor)) } else { Err(Problem::new(Kind::Forbidden)) }
-        })
+        Box::pin(async move { Self::of(&request).await })
     }
 }

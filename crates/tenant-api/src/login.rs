@@ -29,7 +29,9 @@ pub async fn with_token(
 ) -> Result<String, Problem> {
     let (db, user) = check(api, request, email, password).await?;
     let session = SessionId::generate();
-    sessions::session_insert_api(&db, session, user.id, TOKEN_TTL).await?;
+    if !sessions::session_insert_api(&db, session, user.id, TOKEN_TTL).await? {
+        return Err(Problem::new(Kind::WrongCredentials));
+    }
     Ok(api.tokens(db.tenant()).issue_access(user.id, session, OffsetDateTime::now_utc(), TOKEN_TTL))
 }
 
@@ -44,7 +46,7 @@ pub async fn with_cookie(
     password: SecretString,
 ) -> Result<SessionSecret, Problem> {
     let (db, user) = check(api, request, email, password).await?;
-    web_session(&db, &user).await
+    web_session(&db, &user).await?.ok_or(Problem::new(Kind::WrongCredentials))
 }
 
 /// Logs in the admin who just signed up, by the token that the apex gave their browser.
@@ -65,7 +67,7 @@ pub async fn with_handoff(api: &TenantApi, db: &Db, token: &str) -> Result<Sessi
     if !sessions::handoff_use(db, claims.jti).await? {
         return Err(unauthorized());
     }
-    web_session(db, &user).await
+    web_session(db, &user).await?.ok_or_else(unauthorized)
 }
 
 /// Ends the login that this request came by.
@@ -76,10 +78,12 @@ pub async fn out(actor: &Actor) -> Result<(), Problem> {
     Ok(sessions::session_delete(&actor.db, actor.session).await?)
 }
 
-async fn web_session(db: &Db, user: &User) -> Result<SessionSecret, Problem> {
+/// Nothing where the user was disabled or removed in this very moment.
+async fn web_session(db: &Db, user: &User) -> Result<Option<SessionSecret>, Problem> {
     let secret = SessionSecret::generate();
-    sessions::session_insert_web(db, SessionId::generate(), user.id, &secret.digest(), COOKIE_TTL).await?;
-    Ok(secret)
+    let made = sessions::session_insert_web(db, SessionId::generate(), user.id, &secret.digest(), COOKIE_TTL)
+        .await?;
+    Ok(made.then_some(secret))
 }
 
 async fn check(

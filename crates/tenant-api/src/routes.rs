@@ -6,7 +6,7 @@ use crate::{
     users,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
-use portero_edge::{Db, Json, Kind, LoginTurn, Problem, TenantCtx};
+use portero_edge::{Db, Json, Kind, LoginTurn, Problem, TenantCtx, read};
 use portero_kernel::{SecretString, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -14,24 +14,22 @@ use time::OffsetDateTime;
 /// Adds the routes, for tenants' hosts.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/api/v1/ping").route(web::get().to(ping)))
+        .service(web::resource("/api/v1/ping").route(read().to(ping)))
         .service(web::resource("/api/v1/auth/login").route(web::post().to(log_in)))
         .service(web::resource("/api/v1/auth/logout").route(web::post().to(log_out)))
-        .service(web::resource("/api/v1/me").route(web::get().to(me)))
+        .service(web::resource("/api/v1/me").route(read().to(me)))
         .service(
-            web::resource("/api/v1/users")
-                .route(web::get().to(list_users))
-                .route(web::post().to(create_user)),
+            web::resource("/api/v1/users").route(read().to(list_users)).route(web::post().to(create_user)),
         )
         .service(
             web::resource("/api/v1/users/{id}")
-                .route(web::get().to(get_user))
+                .route(read().to(get_user))
                 .route(web::patch().to(change_user))
                 .route(web::delete().to(remove_user)),
         )
         .service(
             web::resource("/api/v1/settings")
-                .route(web::get().to(get_settings))
+                .route(read().to(get_settings))
                 .route(web::put().to(put_settings)),
         );
 }
@@ -167,10 +165,10 @@ struct NewUser {
 
 async fn create_user(
     api: web::Data<TenantApi>,
+    request: HttpRequest,
     Json(body): Json<NewUser>,
-    Admin(mut actor): Admin,
 ) -> Result<HttpResponse, Problem> {
-    let user = users::create(&api, &mut actor, &body.email, &body.password, &body.role).await?;
+    let user = users::create(&api, &request, &body.email, &body.password, &body.role).await?;
     Ok(HttpResponse::Created()
         .insert_header(("Location", format!("/api/v1/users/{}", user.id)))
         .json(UserWire::from(user)))
@@ -191,10 +189,11 @@ struct ChangeUser {
 }
 
 async fn change_user(
-    Json(body): Json<ChangeUser>,
-    Admin(mut actor): Admin,
+    request: HttpRequest,
     id: web::Path<String>,
+    Json(body): Json<ChangeUser>,
 ) -> Result<HttpResponse, Problem> {
+    let Admin(mut actor) = Admin::of(&request).await?;
     let change = users::Change { role: body.role, disabled: body.disabled };
     let user = users::change(&mut actor, user_id(&id)?, change).await?;
     Ok(HttpResponse::Ok().json(UserWire::from(user)))
@@ -209,7 +208,8 @@ async fn get_settings(actor: Actor) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(settings::read(&actor.db).await?))
 }
 
-async fn put_settings(Json(new): Json<Settings>, Admin(actor): Admin) -> Result<HttpResponse, Problem> {
+async fn put_settings(request: HttpRequest, Json(new): Json<Settings>) -> Result<HttpResponse, Problem> {
+    let Admin(actor) = Admin::of(&request).await?;
     settings::write(&actor, new).await?;
     Ok(HttpResponse::Ok().json(new))
 }

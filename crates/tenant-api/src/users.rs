@@ -1,14 +1,15 @@
 //! Looking after the company's users: list, add, change, remove; never the last admin.
 
 use crate::{
-    Actor, TenantApi, User,
+    Actor, Admin, TenantApi, User,
     store::{
         audit, sessions,
         users::{self, Role},
     },
 };
+use actix_web::HttpRequest;
 use portero_auth::{AuthError, Password};
-use portero_edge::{FieldProblem, Kind, Problem};
+use portero_edge::{Kind, Problem};
 use portero_kernel::{EmailAddress, Fields, Refusal, UserId};
 use serde_json::json;
 
@@ -40,39 +41,39 @@ pub async fn get(actor: &Actor, id: UserId) -> Result<User, Problem> {
     users::user_by_id(&actor.db, id).await?.ok_or(Problem::new(Kind::NotFound))
 }
 
-/// Adds a user.
+/// Adds a user, for an admin.
 ///
 /// # Errors
-/// [`Kind::Invalid`] with the fields at fault; [`Kind::Taken`] where somebody has the address.
+/// [`Kind::Invalid`] with the fields at fault; [`Kind::Taken`] where somebody has the address; and as [`Admin::of`].
 pub async fn create(
     api: &TenantApi,
-    actor: &mut Actor,
+    request: &HttpRequest,
     email: &str,
     password: &str,
     role: &str,
 ) -> Result<User, Problem> {
+    let Admin(actor) = Admin::of(request).await?;
     let mut fields = Fields::default();
     let parsed_email = fields.take("email", EmailAddress::parse(email));
-    let company = actor.tenant.name().as_str();
-    let parsed_password = fields
-        .take("password", Password::parse(password, &[email, company, actor.tenant.subdomain().as_str()]));
-    let parsed_role = fields.take(
-        "role",
-        Role::parse(role).ok_or(if role.is_empty() { Refusal::Required } else { Refusal::NotAllowed }),
-    );
+    let context = [email, actor.tenant.name().as_str(), actor.tenant.subdomain().as_str()];
+    let parsed_password = fields.take("password", Password::parse(password, &context));
+    let unknown_role = if role.is_empty() { Refusal::Required } else { Refusal::NotAllowed };
+    let parsed_role = fields.take("role", Role::parse(role).ok_or(unknown_role));
     let (Some(email), Some(password), Some(role)) = (parsed_email, parsed_password, parsed_role) else {
         return Err(Problem::invalid(fields.into_errors()));
     };
+    // Hashing takes long, and many may wait for it: nobody else is kept from the tenant's connections meanwhile.
+    drop(actor);
     let hash = api.passwords.hash(&password).await.map_err(|error| match error {
         AuthError::Busy => Problem::new(Kind::Overloaded),
         error => Problem::internal(error),
     })?;
+    let Admin(mut actor) = Admin::of(request).await?;
     let id = UserId::generate();
     let by = actor.user.id;
     let txn = actor.db.transaction().await?;
     let Some(user) = users::user_insert_in_txn(&txn, id, &email, &hash, role).await? else {
-        let taken = FieldProblem::new("email", "taken", "is already taken");
-        return Err(Problem { errors: vec![taken], ..Problem::new(Kind::Taken) });
+        return Err(Problem::taken("email"));
     };
     audit::audit_insert_in_txn(&txn, by, "user.created", id, &json!({ "role": role })).await?;
     txn.commit().await?;

@@ -16,7 +16,7 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
-use portero_edge::{Edge, Kind, Problem, at_apex, at_tenant};
+use portero_edge::{Edge, Kind, Problem, at_apex, at_tenant, read};
 use std::future::{Ready, ready};
 use tokio::sync::watch;
 
@@ -40,7 +40,7 @@ impl Web {
 /// Adds all routes of the public listener: the apex's and the tenants', pages and APIs.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/static/{name}").route(page_route().to(static_file)))
+        .service(web::resource("/static/{name}").route(read().to(static_file)))
         .service(
             web::scope("")
                 .guard(guard::fn_guard(at_apex))
@@ -56,11 +56,6 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 .configure(people::configure)
                 .default_service(web::to(nothing_here)),
         );
-}
-
-/// For GET, and for HEAD, which is GET without its body.
-fn page_route() -> actix_web::Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 async fn nothing_here() -> Result<HttpResponse, Problem> {

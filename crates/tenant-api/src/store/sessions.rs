@@ -7,36 +7,41 @@ use std::time::Duration;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-/// A login by token.
+/// A login by token, of a user who may log in at this moment: who is being disabled or removed is waited for.
 pub(crate) async fn session_insert_api(
     db: &TenantDb,
     id: SessionId,
     user: UserId,
     ttl: Duration,
-) -> Result<(), Error> {
-    db.execute(
-        "INSERT INTO sessions (id, user_id, kind, expires_at) VALUES ($1, $2, 'api', now() + make_interval(secs => $3))",
-        &[&id.uuid(), &user.uuid(), &ttl.as_secs_f64()],
-    )
-    .await?;
-    Ok(())
+) -> Result<bool, Error> {
+    let inserted = db
+        .execute(
+            "INSERT INTO sessions (id, user_id, kind, expires_at)
+             SELECT $1, u.id, 'api', now() + make_interval(secs => $3) FROM users u
+             WHERE u.id = $2 AND u.disabled_at IS NULL FOR SHARE OF u",
+            &[&id.uuid(), &user.uuid(), &ttl.as_secs_f64()],
+        )
+        .await?;
+    Ok(inserted == 1)
 }
 
-/// A login by cookie.
+/// A login by cookie, of a user who may log in at this moment.
 pub(crate) async fn session_insert_web(
     db: &TenantDb,
     id: SessionId,
     user: UserId,
     digest: &[u8],
     ttl: Duration,
-) -> Result<(), Error> {
-    db.execute(
-        "INSERT INTO sessions (id, user_id, kind, secret_digest, expires_at)
-         VALUES ($1, $2, 'web', $3, now() + make_interval(secs => $4))",
-        &[&id.uuid(), &user.uuid(), &digest, &ttl.as_secs_f64()],
-    )
-    .await?;
-    Ok(())
+) -> Result<bool, Error> {
+    let inserted = db
+        .execute(
+            "INSERT INTO sessions (id, user_id, kind, secret_digest, expires_at)
+             SELECT $1, u.id, 'web', $3, now() + make_interval(secs => $4) FROM users u
+             WHERE u.id = $2 AND u.disabled_at IS NULL FOR SHARE OF u",
+            &[&id.uuid(), &user.uuid(), &digest, &ttl.as_secs_f64()],
+        )
+        .await?;
+    Ok(inserted == 1)
 }
 
 /// The user of a token's session, if both are still good.

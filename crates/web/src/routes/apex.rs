@@ -3,7 +3,7 @@
 use crate::{
     Lang,
     pages::{Frame, JobStatus, LandingPage, ProgressPage, SignupErrors, SignupPage, SignupValues, Step},
-    routes::{Visit, Web, page_route, see_other, spoken},
+    routes::{Visit, Web, see_other, spoken},
     text::{Field, Trouble},
 };
 use actix_web::{
@@ -14,7 +14,7 @@ use actix_web::{
 };
 use portero_auth::SessionSecret;
 use portero_control::{Control, FieldNames, JobView, SignUp, SignUpError};
-use portero_edge::{Form, Kind, Problem, SignUpTurn};
+use portero_edge::{Form, Kind, Problem, SignUpTurn, read};
 use portero_kernel::{ExposeSecret, FieldError, JobId, Refusal, Subdomain};
 use portero_tenant_api::TenantApi;
 use serde::Deserialize;
@@ -33,12 +33,12 @@ const KEEP_ALIVE: StdDuration = StdDuration::from_secs(15);
 /// Adds the routes.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/").route(page_route().to(landing)))
-        .service(web::resource("/go").route(page_route().to(go)))
-        .service(web::resource("/signup").route(page_route().to(signup_form)).route(web::post().to(sign_up)))
-        .service(web::resource("/signup/{job}").route(page_route().to(progress)))
+        .service(web::resource("/").route(read().to(landing)))
+        .service(web::resource("/go").route(read().to(go)))
+        .service(web::resource("/signup").route(read().to(signup_form)).route(web::post().to(sign_up)))
+        .service(web::resource("/signup/{job}").route(read().to(progress)))
         .service(web::resource("/signup/{job}/events").route(web::get().to(events)))
-        .service(web::resource("/signup/{job}/enter").route(page_route().to(enter)));
+        .service(web::resource("/signup/{job}/enter").route(read().to(enter)));
 }
 
 async fn landing(visit: Visit, control: web::Data<Control>) -> Result<HttpResponse, Problem> {
@@ -202,15 +202,10 @@ async fn progress(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let job = find_job(&control, &id).await?;
-    let company = match Subdomain::parse(&job.subdomain) {
-        // Undone, the company is forgotten; its subdomain is what is left to call it by.
-        Ok(subdomain) => control.tenant(&subdomain).await.map_or(job.subdomain.clone(), |tenant| tenant.name),
-        Err(_) => job.subdomain.clone(),
-    };
     let page = ProgressPage {
         frame: Frame::apex(visit.lang, &visit.path),
         job: &id,
-        company: &company,
+        company: &job.company,
         address: spoken(&job.url),
         steps: Step::of_signup(job.steps.iter().map(|step| (step.name.as_str(), step.status))),
         status: match job.status {
@@ -303,7 +298,7 @@ async fn enter(
             );
             see_other(&format!("{}/welcome?token={token}", hand_over.url))
         }
-        None => see_other(&format!("{}/login", job.url)),
+        None => see_other(&format!("{}/", job.url)),
     })
 }
 

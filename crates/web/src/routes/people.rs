@@ -3,13 +3,13 @@
 use crate::{
     pages::{AddUser, AddUserErrors, Frame, HomePage, Me, UserRow},
     routes::{
-        page_route, see_other,
+        see_other,
         tenant::{CsrfOnly, Desk},
     },
     text::{Field, Notice, Role as RoleWord},
 };
 use actix_web::{HttpResponse, http::StatusCode, web};
-use portero_edge::{FieldProblem, Form, Kind, Problem};
+use portero_edge::{FieldProblem, Form, Kind, Problem, read};
 use portero_kernel::UserId;
 use portero_tenant_api::{Actor, Role, users};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use time::format_description::well_known::Rfc3339;
 /// Adds the routes.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/").route(page_route().to(home)))
+        .service(web::resource("/").route(read().to(home)))
         .service(web::resource("/users").route(web::post().to(add_user)))
         .service(web::resource("/users/{id}/role").route(web::post().to(change_role)))
         .service(web::resource("/users/{id}/disable").route(web::post().to(disable)))
@@ -48,7 +48,10 @@ async fn home_page(
     after: &str,
     add: AddUser<'_>,
 ) -> Result<HttpResponse, Problem> {
-    let found = users::list(actor, after, users::PAGE).await?;
+    // Who is in the company is for its admins; a member sees themselves.
+    let is_admin = actor.user.role == Role::Admin;
+    let found =
+        if is_admin { users::list(actor, after, users::PAGE).await? } else { vec![actor.user.clone()] };
     let last_admin = users::last_admin(actor).await?;
     let texts: Vec<_> = found
         .iter()
@@ -85,7 +88,7 @@ async fn home_page(
         users: rows,
         more_href: more_href.as_deref(),
         notice: desk.visit.notice,
-        add: (actor.user.role == Role::Admin).then_some(add),
+        add: is_admin.then_some(add),
     };
     desk.visit.page(status, &page)
 }
@@ -103,13 +106,13 @@ struct NewUser {
 }
 
 async fn add_user(desk: Desk, Form(form): Form<NewUser>) -> Result<HttpResponse, Problem> {
-    let mut actor = match admin(&desk, &form.csrf).await? {
-        Ok(actor) => actor,
-        Err(elsewhere) => return Ok(elsewhere),
-    };
-    match users::create(&desk.api, &mut actor, &form.email, &form.password, &form.role).await {
+    if let Err(elsewhere) = admin(&desk, &form.csrf).await? {
+        return Ok(elsewhere);
+    }
+    match users::create(&desk.api, &desk.request, &form.email, &form.password, &form.role).await {
         Ok(_) => Ok(desk.visit.see_other_with("/", Notice::UserAdded)),
         Err(problem) if matches!(problem.kind, Kind::Invalid | Kind::Taken) => {
+            let Some(actor) = desk.actor().await? else { return Ok(see_other("/login?state=expired")) };
             let role = Role::parse(&form.role).map(role_word);
             let add = AddUser { email: &form.email, role, errors: add_errors(&desk, &problem.errors) };
             home_page(&desk, &actor, problem.kind.status(), "", add).await

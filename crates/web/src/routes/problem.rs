@@ -65,9 +65,12 @@ fn words_for(kind: Kind) -> Words {
         Kind::SignUpsClosed => Words::SignupClosed,
         Kind::TooLarge => Words::TooLarge,
         Kind::TooManyRequests => Words::TooManyRequests,
-        Kind::Taken | Kind::LastAdmin | Kind::Invalid | Kind::Malformed | Kind::UnsupportedMediaType => {
-            Words::BadRequest
-        }
+        Kind::Taken
+        | Kind::LastAdmin
+        | Kind::Invalid
+        | Kind::Malformed
+        | Kind::TooSlow
+        | Kind::UnsupportedMediaType => Words::BadRequest,
         Kind::Internal => Words::Internal,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     pages::{Frame, LoginPage},
-    routes::{Visit, page_route, see_other, spoken},
+    routes::{Visit, see_other, spoken},
     text::{LoginState, Notice},
 };
 use actix_web::{
@@ -14,7 +14,7 @@ use actix_web::{
 };
 use portero_auth::SessionSecret;
 use portero_control::Control;
-use portero_edge::{Db, Form, Kind, LoginTurn, Problem, TenantCtx};
+use portero_edge::{Db, Form, Kind, LoginTurn, Problem, TenantCtx, read};
 use portero_kernel::{ExposeSecret, SecretString};
 use portero_tenant_api::{Actor, TenantApi, login};
 use serde::Deserialize;
@@ -23,9 +23,9 @@ use std::future::{Ready, ready};
 /// Adds the routes.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/login").route(page_route().to(login_form)).route(web::post().to(log_in)))
+        .service(web::resource("/login").route(read().to(login_form)).route(web::post().to(log_in)))
         .service(web::resource("/logout").route(web::post().to(log_out)))
-        .service(web::resource("/welcome").route(page_route().to(welcome)));
+        .service(web::resource("/welcome").route(read().to(welcome)));
 }
 
 /// What every page of a company works with.
