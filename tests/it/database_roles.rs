@@ -2,7 +2,7 @@
 //! own data, and nothing else.
 
 use portero_pg::Session;
-use portero_testkit::{Company, TestApp, TestCluster, join_all};
+use portero_testkit::{Company, DEADLINE, TestApp, TestCluster, join_all, wait_until};
 use tokio_postgres::error::SqlState;
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_role_has_no_attribute_and_no_membership_that_would_lead_further() {
 }
 
 /// `{me}` is the role and its database; `{other}` another company's.
-const REFUSED: [&str; 62] = [
+const REFUSED: [&str; 65] = [
     // Structure.
     "CREATE TABLE x (i integer)",
     "CREATE TABLE public.x (i integer)",
@@ -121,6 +121,9 @@ const REFUSED: [&str; 62] = [
     "UPDATE audit SET action = 'x'",
     "DELETE FROM audit",
     "TRUNCATE audit",
+    "INSERT INTO audit (at, action) VALUES ('2000-01-01', 'login.accepted')",
+    "INSERT INTO audit (id, action) OVERRIDING SYSTEM VALUE VALUES (1, 'login.accepted')",
+    "SELECT setval('audit_id_seq', 1)",
     // The machine.
     "COPY users TO PROGRAM 'cat'",
     "COPY users FROM PROGRAM 'id'",
@@ -176,6 +179,36 @@ async fn a_role_can_neither_make_nor_change_nor_break_out_of_anything() {
             assert!(session.query_one(own, &[]).await.unwrap().get::<_, i64>(0) > 0, "{own}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_a_role_sets_for_itself_neither_reaches_our_sessions_nor_outlives_a_resume() {
+    let app = TestApp::start().await;
+    let acme = app.sign_up("acme").await;
+    let (login, session) = (app.login_of(&acme).await, app.database_of(&acme).await);
+    for setting in ["statement_timeout = 0", "default_transaction_read_only = on", "search_path = pg_temp"] {
+        session.batch_execute(&format!("ALTER ROLE CURRENT_USER SET {setting}")).await.unwrap();
+    }
+    let admin = app.cluster().superuser("postgres").await;
+    let cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1";
+    admin.execute(cut, &[&login.name]).await.unwrap();
+    let open = async || app.guest("acme").get("/api/v1/ping").await.status == 200;
+    wait_until("the company to be served again", DEADLINE, open).await;
+    app.add_user(&acme, "berta@acme.example", "member").await;
+
+    let session = app.database_of(&acme).await;
+    session.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+    session.batch_execute("ALTER ROLE CURRENT_USER PASSWORD 'another'").await.unwrap();
+    admin.execute(cut, &[&login.name]).await.unwrap();
+    wait_until("the password to be missed", DEADLINE, async || {
+        app.guest("acme").get("/api/v1/ping").await.problem() == "tenant-database-unavailable"
+    })
+    .await;
+    app.portero(&["tenant", "resume", "acme"]).run().await.expect(0);
+    wait_until("the company to be served again", DEADLINE, open).await;
+    let session = app.database_of(&acme).await;
+    let timeout: String = session.query_one("SHOW statement_timeout", &[]).await.unwrap().get(0);
+    assert_eq!(timeout, "10s", "whoever logs in as the role has its limits again");
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 //!
 //! - [`MasterKey`] is the one secret an operator keeps; every other key is derived from it.
 //! - [`Sealer`] encrypts what the registry stores, bound to its tenant and its column.
-//! - [`Password`] is one that may be chosen; [`Passwords`] hashes and verifies, a few at a time.
+//! - [`Password`] is one that may be chosen; [`Passwords`] judges, hashes and verifies, a few at a time, and for no
+//!   [`Claimant`] more than its share.
 //! - [`SessionSecret`] is what a session cookie carries; only its digest is stored.
 //! - [`TenantTokens`] issues and verifies what is good at one tenant's door and at no other.
 //!
@@ -20,7 +21,7 @@ mod tokens;
 
 pub use master_key::{MasterKey, MasterKeyError};
 pub use password::Password;
-pub use passwords::{AuthError, Passwords, Verdict};
+pub use passwords::{AuthError, Claimant, Passwords, Verdict};
 pub use sealer::{OpenError, Sealer};
 pub use session::{NotASessionSecret, SessionSecret};
 pub use tokens::{AccessClaims, HandoffClaims, TenantTokens, TokenError, TokenFault};

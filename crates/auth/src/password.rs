@@ -4,7 +4,7 @@
 //! the number of guesses that an attacker needs who knows common passwords, keyboards, dates and *this* company.
 //! It doesn't know hashing. Next: `passwords.rs`.
 
-use portero_kernel::{Refusal, SecretString};
+use portero_kernel::{ExposeSecret, Refusal, SecretString};
 use std::{collections::HashSet, sync::LazyLock};
 use zxcvbn::zxcvbn;
 
@@ -17,6 +17,12 @@ const GUESSES: u64 = 100_000_000;
 /// What the estimator misses of the common ones.
 static COMMON: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| include_str!("common.txt").lines().filter(|line| !line.starts_with('#')).collect());
+
+/// Characters of each text of the context that are looked at: a company's name has no more, and an e-mail address that
+/// has is known by its start.
+const CONTEXT_CHARS: usize = 100;
+/// Words of the whole context that are looked at. A name, a subdomain and an e-mail address have about ten.
+const CONTEXT_WORDS: usize = 20;
 
 /// Characters that zxcvbn reads as one letter, by letter, where there are several. It tries all combinations of those
 /// that a password has, 576 at the worst.
@@ -34,25 +40,13 @@ impl Password {
     pub const MAX: usize = 128;
 
     /// Checks a password that somebody wants to have. `context` is what a stranger could know about them, raw: the
-    /// company's name, its subdomain, the person's name and e-mail address. Costs a few milliseconds of processor at
-    /// most, some tens for the most contrived input.
+    /// company's name, its subdomain, the person's name and e-mail address. Costs up to some tens of milliseconds of
+    /// processor, so a server has [`Passwords::choose`](crate::Passwords::choose) do it.
     ///
     /// # Errors
     /// Too short, too long, with control characters (such as NUL), or too easy to guess.
     pub fn parse(raw: &str, context: &[&str]) -> Result<Self, Refusal> {
-        if is_too_long(raw) {
-            return Err(Refusal::TooLong { max: Self::MAX });
-        }
-        if raw.chars().any(char::is_control) {
-            return Err(Refusal::Unprintable);
-        }
-        if raw.chars().count() < Self::MIN {
-            return Err(Refusal::TooShort { min: Self::MIN });
-        }
-        if is_common(raw, context) {
-            return Err(Refusal::TooCommon);
-        }
-        Ok(Self(SecretString::from(raw)))
+        Candidate::parse(raw, context)?.estimate()
     }
 
     pub(crate) fn secret(&self) -> &SecretString {
@@ -65,14 +59,38 @@ pub(crate) fn is_too_long(raw: &str) -> bool {
     raw.len() > Password::MAX * char::MAX_LEN_UTF8 || raw.chars().count() > Password::MAX
 }
 
-fn is_common(raw: &str, context: &[&str]) -> bool {
-    if COMMON.contains(raw.to_lowercase().as_str()) {
-        return true;
+/// A password of the right length and characters, and not on the list: what is left to do is the estimate.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    password: Password,
+    words: Vec<String>,
+}
+
+impl Candidate {
+    /// What costs next to nothing, however long `raw` and `context` are.
+    pub(crate) fn parse(raw: &str, context: &[&str]) -> Result<Self, Refusal> {
+        if is_too_long(raw) {
+            return Err(Refusal::TooLong { max: Password::MAX });
+        }
+        if raw.chars().any(char::is_control) {
+            return Err(Refusal::Unprintable);
+        }
+        if raw.chars().count() < Password::MIN {
+            return Err(Refusal::TooShort { min: Password::MIN });
+        }
+        if COMMON.contains(raw.to_lowercase().as_str()) {
+            return Err(Refusal::TooCommon);
+        }
+        Ok(Self { password: Password(SecretString::from(raw)), words: context_words(context) })
     }
-    let words = context_words(context);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let start: String = raw.chars().take(estimated_chars(raw)).collect();
-    zxcvbn(&start, &words).guesses() < GUESSES
+
+    /// What costs milliseconds.
+    pub(crate) fn estimate(self) -> Result<Password, Refusal> {
+        let raw = self.password.0.expose_secret();
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let start: String = raw.chars().take(estimated_chars(raw)).collect();
+        if zxcvbn(&start, &words).guesses() < GUESSES { Err(Refusal::TooCommon) } else { Ok(self.password) }
+    }
 }
 
 /// How many characters from the start are handed to zxcvbn, whose time grows with their square times the combinations
@@ -84,15 +102,27 @@ fn estimated_chars(raw: &str) -> usize {
     if combinations <= 16 { 64 } else { 16 }
 }
 
-/// Each text as it is, in its pieces of three or more letters and digits, and with all else left out:
-/// `Acme Corp` gives `Acme Corp`, `Acme`, `Corp` and `AcmeCorp`.
+/// The words of all texts, in lower case and each once. The estimator reads them all for every combination of
+/// look-alikes, so there are [`CONTEXT_WORDS`] at most: the first of each text, then the second of each, and so on, so that
+/// no text keeps another's out.
 fn context_words(context: &[&str]) -> Vec<String> {
+    let lists: Vec<Vec<String>> = context.iter().take(CONTEXT_WORDS).map(|text| words_of(text)).collect();
+    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
     let mut words = Vec::new();
-    for text in context {
-        words.push((*text).to_owned());
-        words.push(text.chars().filter(|c| c.is_alphanumeric()).collect());
-        words.extend(text.split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
+    for word in (0..longest).flat_map(|nth| lists.iter().filter_map(move |list| list.get(nth))) {
+        if words.len() < CONTEXT_WORDS && !words.contains(word) {
+            words.push(word.clone());
+        }
     }
+    words
+}
+
+/// The start of a text as it is, with all but letters and digits left out, and in its pieces of three or more of these:
+/// `Acme Corp` gives `acme corp`, `acmecorp`, `acme` and `corp`.
+fn words_of(text: &str) -> Vec<String> {
+    let start: String = text.chars().take(CONTEXT_CHARS).flat_map(char::to_lowercase).collect();
+    let mut words = vec![start.clone(), start.chars().filter(|c| c.is_alphanumeric()).collect()];
+    words.extend(start.split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
     words.retain(|word| word.chars().count() >= 3);
     words
 }
@@ -100,7 +130,6 @@ fn context_words(context: &[&str]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portero_kernel::ExposeSecret;
 
     const ACME: [&str; 3] = ["Acme Corp", "acme", "ana.lopez@acme.example"];
 
@@ -258,6 +287,22 @@ mod tests {
         assert_eq!(estimated_chars("correct-horse-battery"), 64);
         assert_eq!(estimated_chars("1234567890"), 64);
         assert_eq!(estimated_chars("4@({[<691!|7$5+"), 16);
+    }
+
+    #[test]
+    fn no_text_of_the_context_is_too_long_and_none_keeps_anothers_words_out() {
+        let words: String = (0..11_000).map(|n| format!("w{n:04} ")).collect();
+        let context = context_words(&[&words, "globex", "ana.lopez@globex.example"]);
+        assert_eq!(context.len(), CONTEXT_WORDS);
+        assert!(context.iter().all(|word| word.chars().count() <= CONTEXT_CHARS), "{context:?}");
+        for word in ["w0000", "w0009", "globex", "ana.lopez@globex.example", "ana", "lopez", "example"] {
+            assert!(context.iter().any(|known| known == word), "{word}: {context:?}");
+        }
+        let many: Vec<String> = (0..11_000).map(|n| format!("word{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(context_words(&many).len(), CONTEXT_WORDS);
+        assert_eq!(context_words(&["Acme Corp", "acme", "ACME"]), ["acme corp", "acme", "acmecorp", "corp"]);
+        assert_eq!(context_words(&["", "a b", "é"]), ["a b"]);
     }
 
     #[test]

@@ -1,21 +1,29 @@
 //! Hashing and verifying passwords with argon2id, a few at a time and off the async threads.
 //!
 //! One hash takes 19 MiB and tens of milliseconds of a core, which makes a login a way to exhaust the server. So a
-//! number of them run at once, a number wait, and the rest are refused at once. A caller that goes away doesn't free
-//! its place while its hash is still being computed. Whether a user exists doesn't show in the time: for nobody, a
-//! dummy hash is verified.
+//! number of them run at once, a number wait, and the rest are refused at once; and no tenant has more than its share
+//! of that. A caller that goes away doesn't free its place while its hash is still being computed. Whether a user
+//! exists doesn't show in the time: for nobody, a dummy hash is verified.
 //!
-//! It doesn't know users nor how often somebody tried. Next: `tenant-api` for logins, `edge` for how often one may try.
+//! It doesn't know users nor how often somebody tried. Next: `passwords/places.rs` for whose turn it is,
+//! `passwords/memory.rs` for what is computed in, `tenant-api` for logins, `edge` for how often one may try.
+
+mod memory;
+mod places;
+
+pub use places::Claimant;
 
 use crate::Password;
-use crate::password::is_too_long;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{self, PasswordHasher, PasswordVerifier};
+use crate::password::{Candidate, is_too_long};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::password_hash::{self, try_generate_salt};
 use argon2::{ARGON2ID_IDENT, Argon2, Params, Version};
-use portero_kernel::{ExposeSecret, SecretString};
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use memory::Memory;
+use places::Places;
+use portero_kernel::{ExposeSecret, Refusal, SecretString};
+use subtle::ConstantTimeEq;
 use tokio::task::{JoinError, spawn_blocking};
+use zeroize::Zeroizing;
 
 /// OWASP's Password Storage Cheat Sheet, argon2id: 19 MiB, two passes, one lane. Also RustCrypto's default.
 const MEMORY_KIB: u32 = 19_456;
@@ -35,13 +43,11 @@ const LANES_MAX: u32 = 4;
 const DUMMY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$zjdcfARTKBrN9LwjgzcZeQ$zTUzcVJy9BNJhl0XOW/zVuTsKrZFDK/2G4NogYZQEec";
 
-/// Hashes and verifies. Clones share the places.
+/// Hashes and verifies. Clones share the places and the memory.
 #[derive(Debug, Clone)]
 pub struct Passwords {
-    /// Running and waiting together.
-    places: Arc<Semaphore>,
-    /// Running.
-    running: Arc<Semaphore>,
+    places: Places,
+    memory: Memory,
 }
 
 /// What came out of a verification.
@@ -56,10 +62,10 @@ pub enum Verdict {
     Mismatch,
 }
 
-/// Why there is neither a hash nor a verdict.
+/// Why there is neither a password nor a hash nor a verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// Too many are waiting already: try again in a second or so.
+    /// Too many are waiting already, of all or of this claimant: try again in a second or so.
     #[error("too many passwords are being checked at once")]
     Busy,
     /// A stored hash that Portero wouldn't have written. Nothing was computed.
@@ -71,26 +77,41 @@ pub enum AuthError {
     /// The computation itself failed, for want of memory for instance.
     #[error("the password hash could not be computed")]
     Hash(#[source] password_hash::Error),
-    /// The thread that computed it is gone: the process is shutting down.
+    /// The thread that computed it is gone: it panicked, or the process is shutting down.
     #[error("the thread that computed the password hash is gone")]
     Gone(#[source] JoinError),
 }
 
 impl Default for Passwords {
-    /// Two at once, 32 waiting: about 40 MiB, and half a second for the last in the queue at 30 ms a hash.
+    /// Two at once, 32 waiting: 38 MiB, and half a second for the last in the queue at 30 ms a hash.
     fn default() -> Self {
         Self::new(2, 32)
     }
 }
 
 impl Passwords {
-    /// A service that computes `at_once` hashes at a time (at least one) and lets `waiting` more wait.
+    /// A service that computes `at_once` hashes at a time (at least one) and lets `waiting` more wait. One [`Claimant`]
+    /// may have a quarter of those places, and at least four. Its memory is 19 MiB for each of `at_once`, taken when
+    /// first needed and kept.
     #[must_use]
     pub fn new(at_once: usize, waiting: usize) -> Self {
-        let at_once = at_once.max(1);
-        Self {
-            places: Arc::new(Semaphore::new(at_once.saturating_add(waiting).min(Semaphore::MAX_PERMITS))),
-            running: Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS))),
+        Self { places: Places::new(at_once, waiting), memory: Memory::default() }
+    }
+
+    /// [`Password::parse`] for servers: what is cheap to see is refused at once, and the estimate, some milliseconds of
+    /// processor, takes its turn off the async threads.
+    ///
+    /// # Errors
+    /// [`AuthError::Busy`], or the thread that estimated is gone. Within, why the password may not be chosen.
+    pub async fn choose(
+        &self,
+        claimant: Claimant,
+        raw: &str,
+        context: &[&str],
+    ) -> Result<Result<Password, Refusal>, AuthError> {
+        match Candidate::parse(raw, context) {
+            Ok(candidate) => self.run(claimant, move || Ok(candidate.estimate())).await,
+            Err(refusal) => Ok(Err(refusal)),
         }
     }
 
@@ -98,8 +119,8 @@ impl Passwords {
     ///
     /// # Errors
     /// [`AuthError::Busy`], or the computation failed.
-    pub async fn hash(&self, password: &Password) -> Result<String, AuthError> {
-        self.hash_secret(password.secret().clone()).await
+    pub async fn hash(&self, claimant: Claimant, password: &Password) -> Result<String, AuthError> {
+        self.hash_secret(claimant, password.secret().clone()).await
     }
 
     /// A new hash for a candidate that has just matched with `rehash: true`. Today's rules for choosing aren't applied:
@@ -107,8 +128,8 @@ impl Passwords {
     ///
     /// # Errors
     /// [`AuthError::Busy`], or the computation failed.
-    pub async fn rehash(&self, matched: SecretString) -> Result<String, AuthError> {
-        self.hash_secret(matched).await
+    pub async fn rehash(&self, claimant: Claimant, matched: SecretString) -> Result<String, AuthError> {
+        self.hash_secret(claimant, matched).await
     }
 
     /// Whether `candidate` is the password whose hash is `stored`; `None` for a user who doesn't exist. A mismatch, no
@@ -116,37 +137,45 @@ impl Passwords {
     ///
     /// # Errors
     /// [`AuthError::Busy`], a stored hash that isn't argon2id or would cost too much, or the computation failed.
-    pub async fn verify(&self, candidate: SecretString, stored: Option<&str>) -> Result<Verdict, AuthError> {
-        let hash = read_stored(stored.unwrap_or(DUMMY))?;
+    pub async fn verify(
+        &self,
+        claimant: Claimant,
+        candidate: SecretString,
+        stored: Option<&str>,
+    ) -> Result<Verdict, AuthError> {
+        let hash = StoredHash::parse(stored.unwrap_or(DUMMY))?;
         let too_long = is_too_long(candidate.expose_secret());
         let hopeless = stored.is_none() || too_long;
         let candidate = if too_long { SecretString::default() } else { candidate };
-        self.run(move || match argon2id().verify_password(candidate.expose_secret().as_bytes(), &hash) {
-            Ok(()) if !hopeless => Ok(Verdict::Match { rehash: is_outdated(&hash) }),
-            Ok(()) | Err(password_hash::Error::PasswordInvalid) => Ok(Verdict::Mismatch),
-            Err(error) => Err(AuthError::Hash(error)),
+        let memory = self.memory.clone();
+        self.run(claimant, move || {
+            let computed = compute(&memory, &hash.params, &candidate, &hash.salt)?;
+            let same = bool::from(computed.as_slice().ct_eq(hash.output.as_bytes()));
+            let rehash = hash.is_outdated();
+            Ok(if same && !hopeless { Verdict::Match { rehash } } else { Verdict::Mismatch })
         })
         .await
     }
 
-    async fn hash_secret(&self, secret: SecretString) -> Result<String, AuthError> {
-        self.run(move || {
-            let hash =
-                argon2id().hash_password(secret.expose_secret().as_bytes()).map_err(AuthError::Hash)?;
-            Ok(hash.to_string())
+    async fn hash_secret(&self, claimant: Claimant, secret: SecretString) -> Result<String, AuthError> {
+        let memory = self.memory.clone();
+        self.run(claimant, move || {
+            let params = params();
+            let salt = try_generate_salt().map_err(|error| AuthError::Hash(error.into()))?;
+            let output = compute(&memory, &params, &secret, &salt)?;
+            phc(&params, &salt, &output).map_err(AuthError::Hash)
         })
         .await
     }
 
-    async fn run<T, F>(&self, work: F) -> Result<T, AuthError>
+    async fn run<T, F>(&self, claimant: Claimant, work: F) -> Result<T, AuthError>
     where
         T: Send + 'static,
         F: FnOnce() -> Result<T, AuthError> + Send + 'static,
     {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| AuthError::Busy)?;
-        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| AuthError::Busy)?;
+        let turn = self.places.claim(claimant)?.turn().await;
         spawn_blocking(move || {
-            let _held_until_computed = (place, turn);
+            let _held_until_computed = turn;
             work()
         })
         .await
@@ -154,41 +183,79 @@ impl Passwords {
     }
 }
 
-fn argon2id() -> Argon2<'static> {
-    let params =
-        Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT)).expect("OWASP's parameters are in range");
-    Argon2::new(argon2::Algorithm::Argon2id, Version::V0x13, params)
+/// What new hashes cost.
+fn params() -> Params {
+    Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT)).expect("OWASP's parameters are in range")
 }
 
-/// Parses a PHC string, and refuses what Portero wouldn't have written before anything is computed.
-fn read_stored(stored: &str) -> Result<PasswordHash, AuthError> {
-    let refused = |reason| AuthError::StoredHash { reason };
-    let hash = PasswordHash::new(stored).map_err(|_| refused("it is not a PHC string"))?;
-    if hash.algorithm != ARGON2ID_IDENT {
-        return Err(refused("it is not argon2id"));
-    }
-    if hash.version != Some(Version::V0x13.into()) {
-        return Err(refused("it is not of argon2's version 19"));
-    }
-    if hash.salt.is_none() || hash.hash.is_none() {
-        return Err(refused("its salt or its hash is missing"));
-    }
-    let params = Params::try_from(&hash).map_err(|_| refused("its parameters are not argon2's"))?;
-    if params.m_cost() > MEMORY_KIB_MAX {
-        return Err(refused("it asks for more than 64 MiB"));
-    }
-    if params.t_cost() > PASSES_MAX {
-        return Err(refused("it asks for more than 10 passes"));
-    }
-    if params.p_cost() > LANES_MAX {
-        return Err(refused("it asks for more than 4 lanes"));
-    }
-    Ok(hash)
+/// argon2id of `secret`, in memory that is lent and wiped.
+fn compute(
+    memory: &Memory,
+    params: &Params,
+    secret: &SecretString,
+    salt: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, AuthError> {
+    let failed = |error: argon2::Error| AuthError::Hash(error.into());
+    let argon2id = Argon2::new(argon2::Algorithm::Argon2id, Version::V0x13, params.clone());
+    let mut output = Zeroizing::new(vec![0; params.output_len().unwrap_or(OUTPUT)]);
+    let mut lent = memory.lend(params.block_count()).map_err(failed)?;
+    argon2id
+        .hash_password_into_with_memory(secret.expose_secret().as_bytes(), salt, &mut output, &mut lent)
+        .map_err(failed)?;
+    Ok(output)
 }
 
-/// Whether a hash that was read has other parameters than new ones get.
-fn is_outdated(hash: &PasswordHash) -> bool {
-    Params::try_from(hash).is_ok_and(|params| params != *argon2id().params())
+/// A PHC string of argon2id.
+fn phc(params: &Params, salt: &[u8], output: &[u8]) -> password_hash::Result<String> {
+    let hash = PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params)?,
+        salt: Some(Salt::new(salt)?),
+        hash: Some(Output::new(output)?),
+    };
+    Ok(hash.to_string())
+}
+
+/// A stored hash that Portero could have written, and that costs no more than it may.
+#[derive(Debug)]
+struct StoredHash {
+    params: Params,
+    salt: Salt,
+    output: Output,
+}
+
+impl StoredHash {
+    /// Parses a PHC string, and refuses what Portero wouldn't have written before anything is computed.
+    fn parse(stored: &str) -> Result<Self, AuthError> {
+        let refused = |reason| AuthError::StoredHash { reason };
+        let hash = PasswordHash::new(stored).map_err(|_| refused("it is not a PHC string"))?;
+        if hash.algorithm != ARGON2ID_IDENT {
+            return Err(refused("it is not argon2id"));
+        }
+        if hash.version != Some(Version::V0x13.into()) {
+            return Err(refused("it is not of argon2's version 19"));
+        }
+        let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
+            return Err(refused("its salt or its hash is missing"));
+        };
+        let params = Params::try_from(&hash).map_err(|_| refused("its parameters are not argon2's"))?;
+        if params.m_cost() > MEMORY_KIB_MAX {
+            return Err(refused("it asks for more than 64 MiB"));
+        }
+        if params.t_cost() > PASSES_MAX {
+            return Err(refused("it asks for more than 10 passes"));
+        }
+        if params.p_cost() > LANES_MAX {
+            return Err(refused("it asks for more than 4 lanes"));
+        }
+        Ok(Self { params, salt, output })
+    }
+
+    /// Whether it has other parameters than new ones get.
+    fn is_outdated(&self) -> bool {
+        self.params != params()
+    }
 }
 
 #[cfg(test)]

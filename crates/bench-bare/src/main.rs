@@ -6,8 +6,8 @@
 //!
 //! The password of a tenant's role is sealed in the registry, and a bench has no business opening it. The server makes
 //! a role and a database of its own instead, as plain as a tenant's, and serves as that role: a login per server that
-//! can reach one database, as each tenant has one. What a tenant's role is set to (timeouts and the like, which PostgreSQL
-//! charges for with each statement) is copied: both pay it.
+//! can reach one database, as each tenant has one. The timeouts of a tenant's role, for which PostgreSQL charges with each
+//! statement, are copied: both pay them.
 //!
 //! Settings come by the environment (`BENCH_BARE_*`, see [`Settings`]); the address it serves on is the one line it
 //! prints. SIGTERM stops it.
@@ -103,7 +103,7 @@ async fn prepare(settings: &Settings) -> Result<Config> {
         .query(
             "SELECT format('ALTER ROLE bench_bare SET %I = %L', split_part(one, '=', 1), substr(one, strpos(one, '=') + 1))
              FROM pg_db_role_setting, unnest(setconfig) AS one
-             WHERE setdatabase = 0
+             WHERE setdatabase = 0 AND one ~ '^[a-z_]+_(timeout|interval)='
                AND setrole = (SELECT oid FROM pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$' ORDER BY oid LIMIT 1)",
             &[],
         )

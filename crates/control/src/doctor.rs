@@ -225,7 +225,8 @@ async fn check_roles(
         session.query(ROLES, &[]).await?.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
     let wanted: BTreeSet<String> = TENANT_SESSION
         .iter()
-        .map(|(setting, value)| format!("{setting}={}", if value.is_empty() { "\"\"" } else { value }))
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(setting, value)| format!("{setting}={value}"))
         .collect();
     let mut wrong = Vec::new();
     for tenant in tenants.iter().filter(|tenant| tenant.status != TenantStatus::Provisioning) {

@@ -1,7 +1,7 @@
 //! A company signs up: everything is checked, then the name is reserved and the work written down in one transaction.
 
 use crate::Control;
-use portero_auth::{AuthError, Password};
+use portero_auth::{AuthError, Claimant, Password, Passwords};
 use portero_kernel::{
     CompanyName, DatabaseName, EmailAddress, FieldError, Fields, JobId, Refusal, SecretString, Subdomain,
     TenantId, UserId,
@@ -127,16 +127,13 @@ impl Control {
         names: FieldNames,
         claim: Option<&[u8]>,
     ) -> Result<SignedUp, SignUpError> {
-        let checked = Checked::parse(form, names).map_err(SignUpError::Invalid)?;
+        let checked = Checked::parse(&self.passwords, form, names).await?;
         // Before the expensive hash; the unique index decides.
         if self.registry.subdomain_taken(&checked.subdomain).await? {
             return Err(SignUpError::Taken(checked.subdomain));
         }
         let server = self.registry.servers().await?.into_iter().next().ok_or(SignUpError::NoServer)?;
-        let hash = self.passwords.hash(&checked.password).await.map_err(|error| match error {
-            AuthError::Busy => SignUpError::Busy,
-            error => SignUpError::Registry(RegistryError::Secret(error.to_string())),
-        })?;
+        let hash = self.passwords.hash(Claimant::Platform, &checked.password).await?;
         let (tenant, job) = (TenantId::generate(), JobId::generate());
         let login =
             TenantLogin { database: DatabaseName::from_uuid(Uuid::new_v4()), password: random_password() };
@@ -185,20 +182,27 @@ struct Checked {
 }
 
 impl Checked {
-    fn parse(form: &SignUp<'_>, names: FieldNames) -> Result<Self, Vec<FieldError>> {
+    async fn parse(passwords: &Passwords, form: &SignUp<'_>, names: FieldNames) -> Result<Self, SignUpError> {
         let mut fields = Fields::default();
         let company = fields.take(names.company, CompanyName::parse(form.company));
         let subdomain = fields.take(names.subdomain, new_subdomain(form.subdomain));
         let email = fields.take(names.email, EmailAddress::parse(form.email));
-        let password = fields.take(
-            names.password,
-            Password::parse(form.password, &[form.company, form.subdomain, form.email]),
-        );
-        match (company, subdomain, email, password) {
+        let context = [form.company, form.subdomain, form.email];
+        let chosen = passwords.choose(Claimant::Platform, form.password, &context).await?;
+        match (company, subdomain, email, fields.take(names.password, chosen)) {
             (Some(company), Some(subdomain), Some(email), Some(password)) => {
                 Ok(Self { company, subdomain, email, password })
             }
-            _ => Err(fields.into_errors()),
+            _ => Err(SignUpError::Invalid(fields.into_errors())),
+        }
+    }
+}
+
+impl From<AuthError> for SignUpError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Busy => Self::Busy,
+            error => Self::Registry(RegistryError::Secret(error.to_string())),
         }
     }
 }

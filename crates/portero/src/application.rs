@@ -70,7 +70,7 @@ impl Application {
             .await
             .context("the routes could not be read")?;
         // As many passwords at once as there are cores, and some seconds' worth of waiting.
-        let passwords = Passwords::new(plan.workers, 128 * plan.workers);
+        let passwords = Passwords::new(plan.workers, 256 * plan.workers);
         let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode);
         let (stop, stopping) = watch::channel(false);
 

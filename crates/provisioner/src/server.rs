@@ -124,9 +124,10 @@ pub(crate) async fn create_role(
     ))
     .await?;
     txn.batch_execute(&format!("COMMENT ON ROLE {name} IS {}", literal(&database_mark(tenant)))).await?;
-    // Whatever the role has set for itself meanwhile is gone.
+    // Whatever the role has set for itself meanwhile is gone. A list that should be empty is so by that: set to '' for a
+    // role, PostgreSQL would look for a library without a name, and let nobody in.
     txn.batch_execute(&format!("ALTER ROLE {name} RESET ALL")).await?;
-    for (setting, value) in TENANT_SESSION {
+    for (setting, value) in TENANT_SESSION.iter().filter(|(_, value)| !value.is_empty()) {
         txn.batch_execute(&format!("ALTER ROLE {name} SET {setting} = {}", literal(value))).await?;
     }
     // Membership, the other way round: whoever fences a tenant must be allowed to end its sessions.

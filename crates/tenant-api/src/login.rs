@@ -5,7 +5,7 @@ use crate::{
     store::{audit, sessions, users},
 };
 use actix_web::HttpRequest;
-use portero_auth::{AuthError, SessionSecret, Verdict};
+use portero_auth::{AuthError, Claimant, SessionSecret, Verdict};
 use portero_edge::{Db, Kind, Problem};
 use portero_kernel::{EmailAddress, SecretString, SessionId};
 use serde_json::json;
@@ -99,10 +99,11 @@ async fn check(
         Err(_) => None,
     };
     // Checking takes long, and many may wait for it: nobody else is kept from the tenant's connections meanwhile.
+    let claimant = Claimant::Tenant(db.tenant());
     drop(db);
     let candidate = password.clone();
     let stored = found.as_ref().map(|found| found.password_hash.as_str());
-    let verdict = api.passwords.verify(password, stored).await.map_err(|error| match error {
+    let verdict = api.passwords.verify(claimant, password, stored).await.map_err(|error| match error {
         AuthError::Busy => Problem::new(Kind::Overloaded),
         error => Problem::internal(error),
     })?;
@@ -114,7 +115,7 @@ async fn check(
         audit::audit_insert(&db, None, "login.refused", known, &json!({})).await?;
         return Err(Problem::new(Kind::WrongCredentials));
     };
-    if rehash && let Ok(hash) = api.passwords.rehash(candidate).await {
+    if rehash && let Ok(hash) = api.passwords.rehash(claimant, candidate).await {
         users::password_hash_set(&db, user.id, &hash).await?;
     }
     sessions::sessions_delete_expired(&db, user.id).await?;

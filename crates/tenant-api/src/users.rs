@@ -8,7 +8,7 @@ use crate::{
     },
 };
 use actix_web::HttpRequest;
-use portero_auth::{AuthError, Password};
+use portero_auth::{AuthError, Claimant};
 use portero_edge::{Kind, Problem};
 use portero_kernel::{EmailAddress, Fields, Refusal, UserId};
 use serde_json::json;
@@ -53,21 +53,25 @@ pub async fn create(
     role: &str,
 ) -> Result<User, Problem> {
     let Admin(actor) = Admin::of(request).await?;
+    let tenant = actor.tenant.clone();
+    // What follows takes long, and many may wait for it: nobody else is kept from the tenant's connections meanwhile.
+    drop(actor);
+    let claimant = Claimant::Tenant(tenant.id());
+    let busy = |error| match error {
+        AuthError::Busy => Problem::new(Kind::Overloaded),
+        error => Problem::internal(error),
+    };
     let mut fields = Fields::default();
     let parsed_email = fields.take("email", EmailAddress::parse(email));
-    let context = [email, actor.tenant.name().as_str(), actor.tenant.subdomain().as_str()];
-    let parsed_password = fields.take("password", Password::parse(password, &context));
+    let context = [email, tenant.name().as_str(), tenant.subdomain().as_str()];
+    let chosen = api.passwords.choose(claimant, password, &context).await.map_err(busy)?;
+    let parsed_password = fields.take("password", chosen);
     let unknown_role = if role.is_empty() { Refusal::Required } else { Refusal::NotAllowed };
     let parsed_role = fields.take("role", Role::parse(role).ok_or(unknown_role));
     let (Some(email), Some(password), Some(role)) = (parsed_email, parsed_password, parsed_role) else {
         return Err(Problem::invalid(fields.into_errors()));
     };
-    // Hashing takes long, and many may wait for it: nobody else is kept from the tenant's connections meanwhile.
-    drop(actor);
-    let hash = api.passwords.hash(&password).await.map_err(|error| match error {
-        AuthError::Busy => Problem::new(Kind::Overloaded),
-        error => Problem::internal(error),
-    })?;
+    let hash = api.passwords.hash(claimant, &password).await.map_err(busy)?;
     let Admin(mut actor) = Admin::of(request).await?;
     let id = UserId::generate();
     let by = actor.user.id;

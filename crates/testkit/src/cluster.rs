@@ -103,13 +103,15 @@ impl TestCluster {
     pub async fn new_registry(&self) -> (String, String) {
         let name = format!("portero_registry_{}", self.registries.fetch_add(1, Ordering::Relaxed));
         let session = self.superuser("postgres").await;
+        let database = ident(&name);
+        // Closed until its rights are set: a sign-up of another test would rightly refuse to go on beside an open one.
         for sql in [
             format!(
-                "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'",
-                ident(&name),
+                "CREATE DATABASE {database} OWNER {} TEMPLATE template0 ENCODING 'UTF8' ALLOW_CONNECTIONS false",
                 ident(ROLE)
             ),
-            format!("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC", ident(&name)),
+            format!("REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC"),
+            format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
         ] {
             session.batch_execute(&sql).await.expect("a registry is created");
         }
