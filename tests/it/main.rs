@@ -17,5 +17,6 @@ mod nginx;
 mod recovery;
 mod signup;
 mod site;
+mod stalls;
 mod users;
 mod wire;
