@@ -245,7 +245,7 @@ async fn check_roles(
             Health::Fail,
             name,
             wrong.join("; "),
-            "portero tenant pause or resume, as it should be: either sets the role right",
+            "portero tenant pause shuts a door again; portero tenant resume opens it and sets the role right",
         )
     })
 }
