@@ -131,11 +131,8 @@ impl Control {
         from: TenantStatus,
         reason: Option<&str>,
     ) -> Result<(), TenantError> {
-        if self.registry.tenant_set_paused(tenant.id, from, reason).await? {
-            Ok(())
-        } else {
-            Err(TenantError::Changed(tenant.subdomain.clone()))
-        }
+        let clock = self.registry.tenant_set_paused(tenant.id, from, reason).await?;
+        clock.map(|_| ()).ok_or_else(|| TenantError::Changed(tenant.subdomain.clone()))
     }
 
     async fn admin_of(&self, tenant: &TenantRow) -> Result<tokio_postgres::Config, TenantError> {

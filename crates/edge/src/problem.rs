@@ -259,7 +259,7 @@ impl From<AcquireError> for Problem {
             AcquireError::Provisioning => Kind::TenantProvisioning,
             AcquireError::Paused => Kind::TenantPaused,
             AcquireError::Busy => Kind::TenantBusy,
-            AcquireError::Unavailable(_) => Kind::TenantDatabaseUnavailable,
+            AcquireError::Unavailable => Kind::TenantDatabaseUnavailable,
         };
         Self::new(kind).because(&error)
     }

@@ -66,6 +66,10 @@ id!(
     ServerId
 );
 id!(
+    /// A running router. Several share the servers' connections.
+    RouterId
+);
+id!(
     /// A person in one tenant's database. The same person in two companies has two ids.
     UserId
 );

@@ -1,6 +1,10 @@
 //! Opening one connection, with the timeouts that tokio-postgres leaves unset.
 
-use crate::{connector, tls::secured};
+use crate::{
+    connector,
+    tls::secured,
+    wire::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, USER_TIMEOUT},
+};
 use portero_kernel::{ExposeSecret, SecretString};
 use std::{ops, time::Duration};
 use tokio::task::JoinHandle;
@@ -75,10 +79,10 @@ pub fn hardened(config: Config) -> Config {
 fn bounded(mut config: Config) -> Config {
     config
         .connect_timeout(Duration::from_secs(5))
-        .tcp_user_timeout(Duration::from_secs(15))
-        .keepalives_idle(Duration::from_secs(30))
-        .keepalives_interval(Duration::from_secs(5))
-        .keepalives_retries(3);
+        .tcp_user_timeout(USER_TIMEOUT)
+        .keepalives_idle(KEEPALIVE_IDLE)
+        .keepalives_interval(KEEPALIVE_INTERVAL)
+        .keepalives_retries(KEEPALIVE_RETRIES);
     config
 }
 

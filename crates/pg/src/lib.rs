@@ -10,13 +10,17 @@ mod quote;
 mod scram;
 mod tenant_db;
 mod tls;
+mod wire;
 
 pub use connect::{Address, Session, TENANT_SESSION, connect, hardened};
 pub use error::{Class, classify, violated_constraint};
 pub use migrate::{MigrateError, Migrations, lock_key};
 pub use quote::{ident, literal};
 pub use scram::scram_verifier;
-pub use tenant_db::{MARK_PREFIX, NotTheTenant, Param, TenantDb, TenantTxn, database_mark, prove};
+pub use tenant_db::{
+    Fate, Lender, MARK_PREFIX, NotTheTenant, OpenError, Param, TenantConnection, TenantDb, TenantTxn,
+    database_mark, prove,
+};
 pub use tls::{TrustError, connector, trust_only};
 
 pub use deadpool_postgres;

@@ -1,18 +1,37 @@
 //! A connection that has proven whose database it is.
 //!
-//! Every tenant database bears a mark, a comment on the database with the tenant's id. [`prove`] reads it after each
-//! login; only what bears the right mark becomes a [`TenantDb`], and domain code runs SQL on nothing else.
+//! Every tenant database bears a mark, a comment on the database with the tenant's id. [`TenantConnection::open`] reads
+//! it after each login; only what bears the right mark becomes a [`TenantConnection`], whoever lends connections lends
+//! it as a [`TenantDb`], and domain code runs SQL on nothing else.
 //!
-//! A `TenantDb` that is dropped while a statement is under way (the client went away, a timeout fired) is not given
-//! back to its pool: its connection is closed, so the next request never meets what this one left.
+//! What the next borrower sees is as new. A `TenantDb` comes back with a [`Fate`]: dropped in the middle of a statement,
+//! or after a statement that may have changed the session itself (`SET`, `LISTEN`, a session's advisory lock, a temporary
+//! table), it is closed rather than lent again. A transaction that wasn't committed is rolled back before anything else
+//! runs on its connection.
 
-use deadpool_postgres::{Object, Transaction};
+use crate::{
+    Class, classify, connector,
+    wire::{Endpoint, Guarded, Stream},
+};
+use deadpool_postgres::{ClientWrapper, Transaction};
 use portero_kernel::TenantId;
-use std::sync::atomic::{AtomicU32, Ordering};
-use tokio_postgres::{Client, Error, Row, types::ToSql};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{task::AbortHandle, time::timeout};
+use tokio_postgres::{
+    Client, Config, Error, Row, config::TargetSessionAttrs, tls::MakeTlsConnect, types::ToSql,
+};
 
 /// What every mark begins with.
 pub const MARK_PREFIX: &str = "portero tenant ";
+
+/// How long the server may take to hear that a statement is no longer wanted.
+const CANCEL: Duration = Duration::from_secs(2);
 
 /// The comment that a tenant's database bears.
 #[must_use]
@@ -36,36 +55,208 @@ pub enum NotTheTenant {
 /// # Errors
 /// [`NotTheTenant::WrongMark`] unless the database's comment is exactly this tenant's mark.
 pub async fn prove(client: &Client, tenant: TenantId) -> Result<(), NotTheTenant> {
-    const MARK: &str = "SELECT shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = current_database()";
-    let mark: Option<String> = client.query_typed(MARK, &[]).await?.first().and_then(|row| row.get(0));
-    if mark.as_deref() == Some(database_mark(tenant).as_str()) {
-        Ok(())
+    seen(client, tenant).await.map(|_| ())
+}
+
+/// Checks the mark, and says whether the server takes no writes.
+async fn seen(client: &Client, tenant: TenantId) -> Result<bool, NotTheTenant> {
+    const SEEN: &str = "SELECT shobj_description(oid, 'pg_database'), pg_is_in_recovery() FROM pg_catalog.pg_database WHERE datname = current_database()";
+    let rows = client.query_typed(SEEN, &[]).await?;
+    let row = rows.first().ok_or(NotTheTenant::WrongMark(tenant))?;
+    let mark: Option<&str> = row.get(0);
+    if mark == Some(database_mark(tenant).as_str()) {
+        Ok(row.get(1))
     } else {
         Err(NotTheTenant::WrongMark(tenant))
     }
 }
 
-/// A connection to one tenant's database, on loan from its pool.
-pub struct TenantDb {
-    object: Option<Object>,
+/// Why a tenant's database could not be logged in to.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No socket.
+    #[error("the server can't be reached")]
+    Unreachable(#[source] std::io::Error),
+    /// The socket, and no session; see [`crate::classify`].
+    #[error("the login failed")]
+    Login(#[source] Error),
+    /// A session, and in the wrong place.
+    #[error("the login led somewhere else")]
+    NotTheTenant(#[from] NotTheTenant),
+    /// None of the server's hosts takes writes at the moment.
+    #[error("the server takes no writes")]
+    ReadOnly,
+}
+
+/// A session in one tenant's database, proven to be there.
+pub struct TenantConnection {
+    client: ClientWrapper,
     tenant: TenantId,
+    from: Endpoint,
+    driver: AbortHandle,
+    /// The thread that it was opened on, where its driver is unless a runtime moves it.
+    thread: u64,
+    /// A statement may still be running.
+    unfinished: bool,
+}
+
+impl TenantConnection {
+    /// Logs in to `login`, a configuration made by [`crate::Address::login`], and reads the mark. The hosts are tried in their
+    /// order until one takes the login, and takes writes where `target_session_attrs=read-write` asks for it. `guard` is
+    /// kept as long as any socket of this lasts, and dropped when the server's side of it is gone too.
+    ///
+    /// The caller bounds the time that this takes.
+    ///
+    /// # Errors
+    /// That of the last host.
+    pub async fn open<G: Send + Sync + 'static>(
+        login: &Config,
+        tenant: TenantId,
+        guard: G,
+    ) -> Result<Self, OpenError> {
+        let guard = Arc::new(guard);
+        let mut last = OpenError::ReadOnly;
+        for endpoint in Endpoint::all(login).await.map_err(OpenError::Unreachable)? {
+            match Self::open_at(&endpoint, login, tenant, Arc::clone(&guard)).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn open_at<G: Send + Sync + 'static>(
+        endpoint: &Endpoint,
+        login: &Config,
+        tenant: TenantId,
+        guard: Arc<G>,
+    ) -> Result<Self, OpenError> {
+        let stream = Guarded::new(endpoint.dial().await.map_err(OpenError::Unreachable)?, guard);
+        let tls = tls_for::<Guarded<Arc<G>>>(endpoint).map_err(OpenError::Unreachable)?;
+        let (client, connection) = login.connect_raw(stream, tls).await.map_err(OpenError::Login)?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a tenant's connection ended");
+            }
+        });
+        let driven = driver.abort_handle();
+        let client = ClientWrapper::new(client, driver);
+        let read_only = seen(&client, tenant).await?;
+        if read_only && login.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
+            return Err(OpenError::ReadOnly);
+        }
+        let from = endpoint.clone();
+        Ok(Self { client, tenant, from, driver: driven, thread: thread_number(), unfinished: false })
+    }
+
+    /// Whether the session has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// What cuts this connection, whoever holds it: their statement ends with an error.
+    #[must_use]
+    pub fn cutter(&self) -> AbortHandle {
+        self.driver.clone()
+    }
+
+    /// Whether it was opened on this thread, whose runtime then drives it if it has only the one.
+    #[must_use]
+    pub fn is_near(&self) -> bool {
+        self.thread == thread_number()
+    }
+
+    /// Closes the session. If it may be in the middle of a statement, the server is told to stop that first.
+    pub fn close(self) {
+        if !self.unfinished {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let token = self.client.cancel_token();
+            let cancel = async {
+                let stream = self.from.dial().await.ok()?;
+                let tls = tls_for::<Stream>(&self.from).ok()?;
+                token.cancel_query_raw(stream, tls).await.ok()
+            };
+            // A server that doesn't hear it stops by `client_connection_check_interval` or `statement_timeout`.
+            let _ = timeout(CANCEL, cancel).await;
+            drop(self);
+        });
+    }
+}
+
+/// A number of this thread's own.
+fn thread_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    thread_local!(static NUMBER: u64 = NEXT.fetch_add(1, Ordering::Relaxed));
+    NUMBER.with(|number| *number)
+}
+
+/// The handshake for a host, should the configuration ask for one.
+fn tls_for<S>(
+    endpoint: &Endpoint,
+) -> std::io::Result<<tokio_postgres_rustls::MakeRustlsConnect as MakeTlsConnect<S>>::TlsConnect>
+where
+    tokio_postgres_rustls::MakeRustlsConnect: MakeTlsConnect<S>,
+    <tokio_postgres_rustls::MakeRustlsConnect as MakeTlsConnect<S>>::Error: std::fmt::Display,
+{
+    // A Unix socket has no name and no TLS; the connector only wants some name.
+    let name = if endpoint.name().is_empty() { "localhost" } else { endpoint.name() };
+    MakeTlsConnect::<S>::make_tls_connect(&mut connector(), name)
+        .map_err(|error| std::io::Error::other(error.to_string()))
+}
+
+/// In which state a connection comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// As new.
+    Clean,
+    /// A statement was abandoned half-way, or may still be running.
+    Unfinished,
+    /// A statement may have changed the session for whoever comes next.
+    Changed,
+    /// The server ended it, is going down, or takes no writes: there may be more to this than one connection.
+    Suspect,
+}
+
+/// Whoever lends connections, and takes them back.
+pub trait Lender: Send + Sync {
+    /// Takes back what was lent as `ticket`.
+    fn take_back(&self, ticket: u64, connection: TenantConnection, fate: Fate);
+}
+
+/// A connection to one tenant's database, on loan.
+pub struct TenantDb {
+    connection: Option<TenantConnection>,
+    lender: Arc<dyn Lender>,
+    ticket: u64,
+    record: Record,
+}
+
+/// What happened to a connection while it was on loan.
+#[derive(Default)]
+struct Record {
     in_flight: AtomicU32,
+    changed: AtomicBool,
+    suspect: AtomicBool,
 }
 
 /// A parameter of a statement.
 pub type Param<'a> = &'a (dyn ToSql + Sync);
 
 impl TenantDb {
-    /// Takes a pooled connection. The pool's owner answers for having called [`prove`] on it after its login.
+    /// Lends a connection; when this is dropped, `lender` has it back under the number `ticket`.
     #[must_use]
-    pub fn proven(object: Object, tenant: TenantId) -> Self {
-        Self { object: Some(object), tenant, in_flight: AtomicU32::new(0) }
+    pub fn lend(connection: TenantConnection, lender: Arc<dyn Lender>, ticket: u64) -> Self {
+        Self { connection: Some(connection), lender, ticket, record: Record::default() }
     }
 
     /// Whose database this is.
     #[must_use]
     pub fn tenant(&self) -> TenantId {
-        self.tenant
+        self.connection().tenant
     }
 
     /// Runs a prepared, cached statement and returns all rows.
@@ -73,12 +264,13 @@ impl TenantDb {
     /// # Errors
     /// As PostgreSQL says.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        let object = self.object();
-        self.watched(async {
-            let statement = object.prepare_cached(sql).await?;
-            object.query(&statement, params).await
-        })
-        .await
+        let client = &self.connection().client;
+        self.record
+            .watched(sql, async {
+                let statement = client.prepare_cached(sql).await?;
+                client.query(&statement, params).await
+            })
+            .await
     }
 
     /// Like [`TenantDb::query`], for at most one row.
@@ -86,12 +278,13 @@ impl TenantDb {
     /// # Errors
     /// As PostgreSQL says, and where there is more than one row.
     pub async fn query_opt(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, Error> {
-        let object = self.object();
-        self.watched(async {
-            let statement = object.prepare_cached(sql).await?;
-            object.query_opt(&statement, params).await
-        })
-        .await
+        let client = &self.connection().client;
+        self.record
+            .watched(sql, async {
+                let statement = client.prepare_cached(sql).await?;
+                client.query_opt(&statement, params).await
+            })
+            .await
     }
 
     /// Like [`TenantDb::query`], for exactly one row.
@@ -99,12 +292,13 @@ impl TenantDb {
     /// # Errors
     /// As PostgreSQL says, and where there isn't exactly one row.
     pub async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, Error> {
-        let object = self.object();
-        self.watched(async {
-            let statement = object.prepare_cached(sql).await?;
-            object.query_one(&statement, params).await
-        })
-        .await
+        let client = &self.connection().client;
+        self.record
+            .watched(sql, async {
+                let statement = client.prepare_cached(sql).await?;
+                client.query_one(&statement, params).await
+            })
+            .await
     }
 
     /// Runs a statement and returns how many rows it touched.
@@ -112,12 +306,13 @@ impl TenantDb {
     /// # Errors
     /// As PostgreSQL says.
     pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Error> {
-        let object = self.object();
-        self.watched(async {
-            let statement = object.prepare_cached(sql).await?;
-            object.execute(&statement, params).await
-        })
-        .await
+        let client = &self.connection().client;
+        self.record
+            .watched(sql, async {
+                let statement = client.prepare_cached(sql).await?;
+                client.execute(&statement, params).await
+            })
+            .await
     }
 
     /// Begins a transaction. Dropping it without [`TenantTxn::commit`] rolls back.
@@ -125,32 +320,22 @@ impl TenantDb {
     /// # Errors
     /// As PostgreSQL says.
     pub async fn transaction(&mut self) -> Result<TenantTxn<'_>, Error> {
-        let Self { object, in_flight, .. } = self;
-        let object = object.as_mut().expect("taken only on drop");
-        let watch = Watch::begin(in_flight);
-        let inner = object.transaction().await?;
-        watch.end();
-        Ok(TenantTxn { inner, in_flight })
+        let Self { connection, record, .. } = self;
+        let client = &mut connection.as_mut().expect("taken only on drop").client;
+        let inner = record.watched("", client.transaction()).await?;
+        Ok(TenantTxn { inner, record })
     }
 
-    fn object(&self) -> &Object {
-        self.object.as_ref().expect("taken only on drop")
-    }
-
-    async fn watched<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let watch = Watch::begin(&self.in_flight);
-        let outcome = work.await;
-        watch.end();
-        outcome
+    fn connection(&self) -> &TenantConnection {
+        self.connection.as_ref().expect("taken only on drop")
     }
 }
 
 impl Drop for TenantDb {
     fn drop(&mut self) {
-        if *self.in_flight.get_mut() > 0
-            && let Some(object) = self.object.take()
-        {
-            drop(Object::take(object));
+        if let Some(mut connection) = self.connection.take() {
+            connection.unfinished = *self.record.in_flight.get_mut() > 0;
+            self.lender.take_back(self.ticket, connection, self.record.fate());
         }
     }
 }
@@ -158,7 +343,7 @@ impl Drop for TenantDb {
 /// A transaction in one tenant's database.
 pub struct TenantTxn<'a> {
     inner: Transaction<'a>,
-    in_flight: &'a AtomicU32,
+    record: &'a Record,
 }
 
 impl TenantTxn<'_> {
@@ -167,14 +352,12 @@ impl TenantTxn<'_> {
     /// # Errors
     /// As PostgreSQL says.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        let watch = Watch::begin(self.in_flight);
-        let outcome = async {
-            let statement = self.inner.prepare_cached(sql).await?;
-            self.inner.query(&statement, params).await
-        }
-        .await;
-        watch.end();
-        outcome
+        self.record
+            .watched(sql, async {
+                let statement = self.inner.prepare_cached(sql).await?;
+                self.inner.query(&statement, params).await
+            })
+            .await
     }
 
     /// Like [`TenantDb::execute`].
@@ -182,14 +365,12 @@ impl TenantTxn<'_> {
     /// # Errors
     /// As PostgreSQL says.
     pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Error> {
-        let watch = Watch::begin(self.in_flight);
-        let outcome = async {
-            let statement = self.inner.prepare_cached(sql).await?;
-            self.inner.execute(&statement, params).await
-        }
-        .await;
-        watch.end();
-        outcome
+        self.record
+            .watched(sql, async {
+                let statement = self.inner.prepare_cached(sql).await?;
+                self.inner.execute(&statement, params).await
+            })
+            .await
     }
 
     /// Commits.
@@ -197,24 +378,86 @@ impl TenantTxn<'_> {
     /// # Errors
     /// As PostgreSQL says. Where the connection was lost the outcome is unknown.
     pub async fn commit(self) -> Result<(), Error> {
-        let Self { inner, in_flight } = self;
-        let watch = Watch::begin(in_flight);
-        let outcome = inner.commit().await;
-        watch.end();
-        outcome
+        self.record.watched("", self.inner.commit()).await
     }
 }
 
-/// Counts a statement as under way until it is said to have ended; a dropped future never says so.
-struct Watch<'a>(&'a AtomicU32);
-
-impl<'a> Watch<'a> {
-    fn begin(in_flight: &'a AtomicU32) -> Self {
-        in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(in_flight)
+impl Record {
+    /// Counts a statement as under way until it has ended; a dropped future never says so.
+    async fn watched<T>(&self, sql: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        if changes_the_session(sql) {
+            self.changed.store(true, Ordering::Relaxed);
+        }
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let outcome = work.await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Err(error) = &outcome
+            && classify(error) == Class::Unavailable
+        {
+            self.suspect.store(true, Ordering::Relaxed);
+        }
+        outcome
     }
 
-    fn end(self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    fn fate(&mut self) -> Fate {
+        if *self.suspect.get_mut() {
+            Fate::Suspect
+        } else if *self.in_flight.get_mut() > 0 {
+            Fate::Unfinished
+        } else if *self.changed.get_mut() {
+            Fate::Changed
+        } else {
+            Fate::Clean
+        }
+    }
+}
+
+/// Whether a statement may leave something in the session that outlives its transaction. Anything but plain reading and
+/// writing is taken to; so are the functions that set a parameter or hold a session's lock.
+fn changes_the_session(sql: &str) -> bool {
+    const PLAIN: [&str; 8] = ["select", "insert", "update", "delete", "with", "values", "merge", "table"];
+    // `set_config`, `pg_advisory_lock`, `pg_try_advisory_lock_shared` …
+    const TELLTALE: [&str; 2] = ["_config", "_advisory_lock"];
+    let begin = sql.trim_start();
+    let word = begin.split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default();
+    let plain = begin.is_empty() || PLAIN.iter().any(|plain| word.eq_ignore_ascii_case(plain));
+    let tells = |rest: &str, name: &str| {
+        rest.as_bytes().get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    !plain || sql.match_indices('_').any(|(at, _)| TELLTALE.iter().any(|name| tells(&sql[at..], name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_outlive_a_statement_is_told_from_plain_reading_and_writing() {
+        for plain in [
+            "SELECT 1",
+            "\n  select id FROM users WHERE email = $1",
+            "WITH x AS (SELECT 1) INSERT INTO a SELECT * FROM x",
+            "UPDATE settings SET value = $1",
+            "SELECT pg_advisory_xact_lock(1)",
+            "",
+        ] {
+            assert!(!changes_the_session(plain), "{plain}");
+        }
+        for change in [
+            "SET search_path = other",
+            "set local x = 1",
+            "RESET ALL",
+            "LISTEN x",
+            "CREATE TEMP TABLE t ()",
+            "BEGIN",
+            "PREPARE p AS SELECT 1",
+            "SELECT set_config('a.b', 'c', false)",
+            "select SET_CONFIG('a.b', 'c', false)",
+            "SELECT pg_try_advisory_lock(1)",
+            "/* x */ SET a = b",
+            "DO $$ BEGIN END $$",
+        ] {
+            assert!(changes_the_session(change), "{change}");
+        }
     }
 }

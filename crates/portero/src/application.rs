@@ -1,13 +1,14 @@
 //! The application: its parts put together, run, and stopped in order. `portero dev`, `portero serve` and the tests
 //! build the same one.
 
-use crate::operations;
+use crate::{commands::parse_url, operations};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result};
 use portero_auth::{MasterKey, Passwords};
 use portero_control::{Control, SignUpMode};
 use portero_edge::{Edge, Limits, door};
-use portero_kernel::Site;
+use portero_kernel::{SecretString, Site};
+use portero_pg::{Class, classify};
 use portero_provisioner::{Worker, WorkerOptions};
 use portero_registry::Registry;
 use portero_router::{Router, RouterOptions};
@@ -15,6 +16,7 @@ use portero_tenant_api::TenantApi;
 use portero_web::Web;
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
+    path::PathBuf,
     time::Duration,
 };
 use tokio::{
@@ -24,10 +26,14 @@ use tokio::{
 
 /// How long requests and jobs under way may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(25);
+/// How often a registry that was away at the start is tried again.
+const PREPARE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What an application is built from.
 pub(crate) struct Plan {
-    pub(crate) registry_url: tokio_postgres::Config,
+    pub(crate) registry_url: SecretString,
+    /// What the first tenants' server is called: the registry's own, wherever that is now.
+    pub(crate) first_server: &'static str,
     pub(crate) key: MasterKey,
     pub(crate) site: Site,
     pub(crate) listener: TcpListener,
@@ -36,6 +42,7 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
     pub(crate) limits: Limits,
+    pub(crate) data_dir: PathBuf,
 }
 
 /// A running application.
@@ -44,6 +51,8 @@ pub(crate) struct Application {
     handles: Vec<ServerHandle>,
     servers: JoinSet<std::io::Result<()>>,
     background: Vec<JoinHandle<()>>,
+    stop_router: watch::Sender<bool>,
+    routing: JoinHandle<()>,
 }
 
 /// Listens, and says in a sentence why not.
@@ -59,26 +68,37 @@ pub(crate) fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> 
 }
 
 impl Application {
-    /// Migrates the registry, reads the routes, and begins to serve.
+    /// Migrates the registry, reads the routes, and begins to serve. While the registry is away it serves the routes of
+    /// the last snapshot, and migrates when the registry is back.
     ///
     /// # Errors
     /// What could not be begun.
     pub(crate) async fn build(plan: Plan) -> Result<Self> {
-        let registry = Registry::new(plan.registry_url, &plan.key);
-        registry.migrate().await.context("the registry could not be migrated")?;
-        let router = Router::start(registry.clone(), RouterOptions::default())
-            .await
-            .context("the routes could not be read")?;
+        let registry = Registry::new(parse_url(&plan.registry_url)?, &plan.key);
+        let ready = prepare(&registry, plan.first_server, &plan.registry_url).await;
+        let ready = match ready {
+            Err(error) if !is_away(&error) => return Err(error),
+            ready => ready.is_ok(),
+        };
+        let options = RouterOptions {
+            name: name(&plan.listener)?,
+            data_dir: Some(plan.data_dir),
+            ..RouterOptions::default()
+        };
+        let router = Router::start(registry.clone(), options).await?;
         // As many passwords at once as there are cores, and some seconds' worth of waiting.
         let passwords = Passwords::new(plan.workers, 256 * plan.workers);
         let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode);
         let (stop, stopping) = watch::channel(false);
+        let (stop_router, router_stops) = watch::channel(false);
 
-        let worker = Worker::new(registry, WorkerOptions::default());
-        let background = vec![
-            tokio::spawn(worker.run(stopping.clone(), DRAIN)),
-            tokio::spawn(router.clone().run(stopping.clone())),
-        ];
+        let worker = Worker::new(registry.clone(), WorkerOptions::default());
+        let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
+        if !ready {
+            let (first_server, url) = (plan.first_server, plan.registry_url);
+            background.push(tokio::spawn(prepare_later(registry, first_server, url, stopping.clone())));
+        }
+        let routing = tokio::spawn(router.clone().run(router_stops));
 
         let operations_data = web::Data::new(operations::Operations {
             control: control.clone(),
@@ -124,7 +144,7 @@ impl Application {
         let mut servers = JoinSet::new();
         servers.spawn(public);
         servers.spawn(admin);
-        Ok(Self { stop, handles, servers, background })
+        Ok(Self { stop, handles, servers, background, stop_router, routing })
     }
 
     /// Serves until `signal` comes, then stops in order: readiness first, then requests and jobs under way, then pools.
@@ -146,6 +166,49 @@ impl Application {
         for task in self.background {
             task.await?;
         }
+        self.stop_router.send_replace(true);
+        self.routing.await?;
         Ok(())
+    }
+}
+
+/// What this process is called among the routers: its machine, and where it listens.
+fn name(listener: &TcpListener) -> Result<String> {
+    let machine = rustix::system::uname();
+    Ok(format!("{} {}", machine.nodename().to_string_lossy(), listener.local_addr()?))
+}
+
+async fn prepare(registry: &Registry, first_server: &str, url: &SecretString) -> Result<()> {
+    registry.migrate().await.context("the registry could not be migrated")?;
+    registry.server_upsert(first_server, url).await?;
+    Ok(())
+}
+
+/// Whether the registry merely doesn't answer now.
+fn is_away(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<tokio_postgres::Error>())
+        .any(|error| matches!(classify(error), Class::Unavailable | Class::TooManyConnections))
+}
+
+async fn prepare_later(
+    registry: Registry,
+    first_server: &'static str,
+    url: SecretString,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            _ = stopping.changed() => return,
+            () = tokio::time::sleep(PREPARE_AGAIN) => {}
+        }
+        match prepare(&registry, first_server, &url).await {
+            Ok(()) => return tracing::info!("the registry is back and up to date"),
+            Err(error) if is_away(&error) => {}
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the registry is back and can't be used")
+            }
+        }
     }
 }

@@ -38,7 +38,7 @@ async fn ready(operations: web::Data<Operations>) -> HttpResponse {
 }
 
 async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
-    let (routes, pools, servers) = operations.router.figures();
+    let figures = operations.router.figures();
     let mut body = String::new();
     let mut gauge = |name: &str, help: &str, values: &[(String, usize)]| {
         // Writing to a string can't fail.
@@ -47,19 +47,21 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
             let _ = writeln!(body, "{name}{labels} {value}");
         }
     };
-    gauge("portero_routes", "Routes known to this router.", &[(String::new(), routes)]);
-    gauge("portero_pools", "Tenants with a pool.", &[(String::new(), pools.pools)]);
-    gauge(
-        "portero_connections",
-        "Connections to tenants' databases, by what they are doing.",
-        &[(r#"{state="in_use"}"#.to_owned(), pools.in_use), (r#"{state="idle"}"#.to_owned(), pools.idle)],
-    );
-    gauge("portero_waiting", "Requests waiting for a connection.", &[(String::new(), pools.waiting)]);
-    let label = |name: &str| format!("{{server=\"{}\"}}", name.replace('\\', "\\\\").replace('"', "\\\""));
-    let open: Vec<_> = servers.iter().map(|server| (label(&server.name), server.open)).collect();
-    let capacity: Vec<_> = servers.iter().map(|server| (label(&server.name), server.capacity)).collect();
-    gauge("portero_server_connections", "Connections open or being opened, by server.", &open);
-    gauge("portero_server_capacity", "Connections that tenants together may hold, by server.", &capacity);
+    gauge("portero_routes", "Routes known to this router.", &[(String::new(), figures.routes)]);
+    let mut budget = Vec::new();
+    for server in &figures.servers {
+        for (state, count) in [
+            ("capacity", server.capacity),
+            ("granted", server.granted),
+            ("in_use", server.in_use),
+            ("idle", server.idle),
+            ("connecting", server.connecting),
+            ("closing", server.closing),
+        ] {
+            budget.push((format!("{{server=\"{}\",state=\"{state}\"}}", server.name), count));
+        }
+    }
+    gauge("portero_budget", "Connections to each server, by what they are doing.", &budget);
     if let Ok(tenants) = operations.control.registry().tenants_by_status().await {
         let tenants: Vec<_> = tenants
             .iter()

@@ -5,17 +5,22 @@
 //! Next: `router` reads routes from here, `provisioner` works the jobs.
 
 mod bell;
+mod budget;
 mod jobs;
+mod routers;
 mod routes;
 mod secrets;
 mod servers;
+mod snapshot;
 mod tenants;
 
 pub use bell::{Bell, Channel};
 pub use jobs::{Claim, JobRow, JobStatus, Lease, NewJob, StepRow, StepStatus};
-pub use routes::{RouteChange, RouteRow};
+pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
+pub use routes::{RouteChange, RouteChanges, RouteRow};
 pub use secrets::TenantLogin;
-pub use servers::ServerRow;
+pub use servers::{ServerRow, ServerStatus};
+pub use snapshot::Snapshot;
 pub use tenants::{NewTenant, TenantRow, TenantStatus};
 
 use deadpool_postgres::{
@@ -152,8 +157,7 @@ impl Registry {
     }
 }
 
-/// Notes in the transaction of a change that the tenant's route is another now.
-async fn route_changed_in_txn(txn: &Transaction<'_>, tenant: portero_kernel::TenantId) -> Result<()> {
-    txn.execute("SELECT public.route_changed($1)", &[&tenant.uuid()]).await?;
-    Ok(())
+/// Notes in the transaction of a change that the tenant's route is another now; returns the clock value of that.
+async fn route_changed_in_txn(txn: &Transaction<'_>, tenant: portero_kernel::TenantId) -> Result<i64> {
+    Ok(txn.query_one("SELECT public.route_changed($1)", &[&tenant.uuid()]).await?.get(0))
 }

@@ -2,6 +2,7 @@
 
 use crate::{Registry, RegistryError, Result, TenantStatus};
 use portero_kernel::{CompanyName, SchemaVersion, ServerId, Subdomain, TenantId};
+use std::time::Duration;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -33,6 +34,23 @@ pub struct RouteChange {
     pub tenant: TenantId,
     /// What it is now; nothing where the tenant is gone.
     pub route: Option<RouteRow>,
+    /// How long ago it changed, by the registry's clock.
+    pub age: Duration,
+}
+
+/// What a router that knows everything up to a clock value has missed since.
+#[derive(Debug, Clone)]
+pub enum RouteChanges {
+    /// These changes, each tenant once.
+    Since {
+        /// The clock value that they bring one to.
+        clock: i64,
+        /// In the order of the last change of each.
+        changes: Vec<RouteChange>,
+    },
+    /// Nobody can say: the log doesn't reach back that far, or the registry is older than what the router knows, as
+    /// after a restore. A new snapshot is needed.
+    Gap,
 }
 
 const COLUMNS: &str = "id, name, subdomain, status, server_id, db_url, schema_version, generation";
@@ -75,29 +93,107 @@ impl Registry {
         Ok((clock, routes))
     }
 
-    /// What changed after `clock`, each tenant once, and the clock value that this brings one to.
+    /// One tenant's route as it is now.
     ///
     /// # Errors
     /// The registry.
-    pub async fn routes_since(&self, clock: i64) -> Result<(i64, Vec<RouteChange>)> {
+    pub async fn route_of(&self, tenant: TenantId) -> Result<Option<RouteRow>> {
+        let sql = ["SELECT ", COLUMNS, " FROM tenants WHERE id = $1"].concat();
+        let row = self.client().await?.query_opt(&sql, &[&tenant.uuid()]).await?;
+        row.as_ref().map(RouteRow::from_row).transpose()
+    }
+
+    /// What changed after `clock`.
+    ///
+    /// A registry that was restored and has since come as far as `clock` again can't be told from one that wasn't: who was
+    /// away for longer than a few polls takes a snapshot.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn routes_since(&self, clock: i64) -> Result<RouteChanges> {
         let client = self.client().await?;
+        // One statement, so one moment: what the clock says, and what the log has up to there.
         let rows = client
             .query(
-                "SELECT log.at, log.tenant_id, t.id, t.name, t.subdomain, t.status, t.server_id, t.db_url, t.schema_version, t.generation
-                 FROM (SELECT tenant_id, max(clock) AS at FROM route_log WHERE clock > $1 GROUP BY tenant_id) log
+                "SELECT now_at.value, now_at.first, log.tenant_id,
+                        greatest(0, extract(epoch FROM clock_timestamp() - log.changed_at))::float8 AS age,
+                        t.id, t.name, t.subdomain, t.status, t.server_id, t.db_url, t.schema_version, t.generation
+                 FROM (SELECT value, (SELECT min(clock) FROM route_log) AS first FROM route_clock) now_at
+                 LEFT JOIN (SELECT tenant_id, max(clock) AS at, max(changed_at) AS changed_at
+                            FROM route_log WHERE clock > $1 GROUP BY tenant_id) log
+                     ON true
                  LEFT JOIN tenants t ON t.id = log.tenant_id
                  ORDER BY log.at",
                 &[&clock],
             )
             .await?;
-        let mut latest = clock;
+        let head = rows.first().ok_or(RegistryError::Unreadable("route clock"))?;
+        let latest: i64 = head.get("value");
+        if is_gap(clock, latest, head.get("first")) {
+            return Ok(RouteChanges::Gap);
+        }
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
-            latest = latest.max(row.get("at"));
-            let tenant = TenantId::from(row.get::<_, Uuid>("tenant_id"));
+            let Some(tenant) = row.get::<_, Option<Uuid>>("tenant_id").map(TenantId::from) else { continue };
             let route = row.get::<_, Option<Uuid>>("id").map(|_| RouteRow::from_row(row)).transpose()?;
-            changes.push(RouteChange { tenant, route });
+            let age = Duration::try_from_secs_f64(row.get("age")).unwrap_or_default();
+            changes.push(RouteChange { tenant, route, age });
         }
-        Ok((latest, changes))
+        Ok(RouteChanges::Since { clock: latest, changes })
+    }
+
+    /// The value of the route clock: how many changes of routes there were.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn route_clock(&self) -> Result<i64> {
+        Ok(self.client().await?.query_one("SELECT value FROM route_clock", &[]).await?.get(0))
+    }
+
+    /// Forgets changes older than `keep`, and says how many. A router that was away for longer meets a
+    /// [`RouteChanges::Gap`].
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn route_log_prune(&self, keep: Duration) -> Result<u64> {
+        // Whole beginnings only. Times follow the clock but for transactions that waited for it.
+        let pruned = self
+            .client()
+            .await?
+            .execute(
+                "DELETE FROM route_log WHERE clock <=
+                     (SELECT max(clock) FROM route_log WHERE changed_at < now() - make_interval(secs => $1))",
+                &[&keep.as_secs_f64()],
+            )
+            .await?;
+        Ok(pruned)
+    }
+}
+
+/// Whether changes after `known` are missing from a log that begins at `first`, when the clock says `latest`. The log has
+/// every value from its first to the latest.
+fn is_gap(known: i64, latest: i64, first: Option<i64>) -> bool {
+    known > latest || (known < latest && first.is_none_or(|first| first > known + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_does_not_reach_back_is_told_from_one_that_does() {
+        for (known, latest, first, gap) in [
+            (0, 0, None, false),
+            (5, 5, None, false),
+            (5, 5, Some(9), false),
+            (4, 5, Some(5), false),
+            (3, 5, Some(5), true),
+            (4, 5, None, true),
+            (0, 5, Some(1), false),
+            (6, 5, Some(1), true),
+            (6, 0, None, true),
+        ] {
+            assert_eq!(is_gap(known, latest, first), gap, "{known} {latest} {first:?}");
+        }
     }
 }

@@ -1,8 +1,36 @@
 //! The PostgreSQL servers that hold tenants' databases.
 
-use crate::{Registry, Result};
+use crate::{Registry, RegistryError, Result};
 use portero_kernel::{SecretString, ServerId};
 use tokio_postgres::{Config, Row};
+
+/// Whether a server takes new tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerStatus {
+    /// It does.
+    Active,
+    /// It serves those it has.
+    Draining,
+}
+
+impl ServerStatus {
+    /// As the registry and the wire write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Draining => "draining",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        match text {
+            "active" => Ok(Self::Active),
+            "draining" => Ok(Self::Draining),
+            _ => Err(RegistryError::Unreadable("server's status")),
+        }
+    }
+}
 
 /// A server and Portero's own login on it.
 #[derive(Clone, Debug)]
@@ -13,7 +41,15 @@ pub struct ServerRow {
     pub name: String,
     /// How Portero's own role logs in; the hosts are where tenants' roles go too.
     pub admin: Config,
+    /// The same as the registry has it.
+    pub sealed_url: Vec<u8>,
+    /// Whether it takes new tenants.
+    pub status: ServerStatus,
+    /// The connections that tenants together may hold, as last read from it; nothing where nobody has asked it yet.
+    pub capacity: Option<usize>,
 }
+
+const COLUMNS: &str = "id, name, admin_url, status, capacity";
 
 impl Registry {
     /// Notes a server, or its new address, under its name.
@@ -41,11 +77,8 @@ impl Registry {
     /// # Errors
     /// The registry, or a URL that the master key doesn't open.
     pub async fn servers(&self) -> Result<Vec<ServerRow>> {
-        let rows = self
-            .client()
-            .await?
-            .query("SELECT id, name, admin_url FROM servers ORDER BY created_at, id", &[])
-            .await?;
+        let sql = ["SELECT ", COLUMNS, " FROM servers ORDER BY created_at, id"].concat();
+        let rows = self.client().await?.query(&sql, &[]).await?;
         rows.iter().map(|row| self.server_from_row(row)).collect()
     }
 
@@ -54,17 +87,23 @@ impl Registry {
     /// # Errors
     /// As [`Registry::servers`].
     pub async fn server_by_id(&self, id: ServerId) -> Result<Option<ServerRow>> {
-        let row = self
-            .client()
-            .await?
-            .query_opt("SELECT id, name, admin_url FROM servers WHERE id = $1", &[&id.uuid()])
-            .await?;
+        let sql = ["SELECT ", COLUMNS, " FROM servers WHERE id = $1"].concat();
+        let row = self.client().await?.query_opt(&sql, &[&id.uuid()]).await?;
         row.map(|row| self.server_from_row(&row)).transpose()
     }
 
     fn server_from_row(&self, row: &Row) -> Result<ServerRow> {
         let id = ServerId::from(row.get::<_, uuid::Uuid>("id"));
-        let admin = self.open_server_url(id, row.get("admin_url"))?;
-        Ok(ServerRow { id, name: row.get("name"), admin })
+        let sealed_url: Vec<u8> = row.get("admin_url");
+        let admin = self.open_server_url(id, &sealed_url)?;
+        let capacity = row.get::<_, Option<i32>>("capacity").and_then(|count| usize::try_from(count).ok());
+        Ok(ServerRow {
+            id,
+            name: row.get("name"),
+            admin,
+            sealed_url,
+            status: ServerStatus::parse(row.get("status"))?,
+            capacity,
+        })
     }
 }

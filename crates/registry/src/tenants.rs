@@ -134,7 +134,8 @@ impl Registry {
             Some("tenants_subdomain_key") => RegistryError::SubdomainTaken,
             _ => error.into(),
         })?;
-        route_changed_in_txn(txn, new.id).await
+        route_changed_in_txn(txn, new.id).await?;
+        Ok(())
     }
 
     /// A tenant by its id.
@@ -270,7 +271,8 @@ impl Registry {
         Ok(session)
     }
 
-    /// Moves a tenant between `active` and `paused`; says whether it was there to be moved.
+    /// Moves a tenant between `active` and `paused`; returns the clock value of that, or nothing where it was not there
+    /// to be moved.
     ///
     /// # Errors
     /// The registry.
@@ -279,7 +281,7 @@ impl Registry {
         id: TenantId,
         from: TenantStatus,
         reason: Option<&str>,
-    ) -> Result<bool> {
+    ) -> Result<Option<i64>> {
         let to = if from == TenantStatus::Active { TenantStatus::Paused } else { TenantStatus::Active };
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
@@ -289,11 +291,12 @@ impl Registry {
                 &[&id.uuid(), &from.as_str(), &to.as_str(), &reason],
             )
             .await?;
-        if changed == 1 {
-            route_changed_in_txn(&txn, id).await?;
+        if changed != 1 {
+            return Ok(None);
         }
+        let clock = route_changed_in_txn(&txn, id).await?;
         txn.commit().await?;
-        Ok(changed == 1)
+        Ok(Some(clock))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Whose each subdomain is: the whole table in memory, so that a request looks up its tenant without I/O.
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use portero_kernel::{CompanyName, SchemaVersion, ServerId, Subdomain, TenantId};
 use portero_registry::{RouteRow, TenantStatus};
 use std::sync::Arc;
 
 /// A tenant as a request needs to know it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Whose.
     pub tenant: TenantId,
@@ -18,8 +18,10 @@ pub struct Route {
     pub status: TenantStatus,
     /// The version of the tenant's schema.
     pub schema_version: SchemaVersion,
+    /// Its part when connections are scarce, beside the others' parts.
+    pub weight: u32,
     pub(crate) server: ServerId,
-    pub(crate) sealed_login: Vec<u8>,
+    pub(crate) sealed_login: Box<[u8]>,
     pub(crate) generation: i64,
 }
 
@@ -31,59 +33,108 @@ impl From<RouteRow> for Route {
             subdomain: row.subdomain,
             status: row.status,
             schema_version: row.schema_version,
+            weight: 1,
             server: row.server,
-            sealed_login: row.sealed_login,
+            sealed_login: row.sealed_login.into_boxed_slice(),
             generation: row.generation,
         }
     }
 }
 
-/// Routes by subdomain, and the subdomain of each tenant so that a route can be moved or removed.
+impl Route {
+    pub(crate) fn to_row(&self) -> RouteRow {
+        RouteRow {
+            tenant: self.tenant,
+            name: self.name.clone(),
+            subdomain: self.subdomain.clone(),
+            status: self.status,
+            server: self.server,
+            sealed_login: self.sealed_login.to_vec(),
+            schema_version: self.schema_version,
+            generation: self.generation,
+        }
+    }
+}
+
+/// What was last heard of a tenant.
+#[derive(Debug)]
+enum Heard {
+    Route(Arc<Route>),
+    /// It is gone for good: its id is never given again, so nothing older can bring it back.
+    Gone,
+}
+
+/// Routes by subdomain and by tenant.
+///
+/// Word of a change comes on several ways: a snapshot, the log, a row read again. A route is kept only if its generation
+/// is not older than what was heard before.
 #[derive(Default)]
 pub struct Directory {
-    routes: DashMap<Subdomain, Arc<Route>>,
-    subdomains: DashMap<TenantId, Subdomain>,
+    by_subdomain: DashMap<Subdomain, Arc<Route>>,
+    by_tenant: DashMap<TenantId, Heard>,
 }
 
 impl Directory {
     /// The route of a subdomain.
     #[must_use]
     pub fn get(&self, subdomain: &Subdomain) -> Option<Arc<Route>> {
-        self.routes.get(subdomain).map(|route| Arc::clone(&route))
+        self.by_subdomain.get(subdomain).map(|route| Arc::clone(&route))
+    }
+
+    /// The route of a tenant.
+    #[must_use]
+    pub fn by_tenant(&self, tenant: TenantId) -> Option<Arc<Route>> {
+        match &*self.by_tenant.get(&tenant)? {
+            Heard::Route(route) => Some(Arc::clone(route)),
+            Heard::Gone => None,
+        }
     }
 
     /// How many routes there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.routes.len()
+        self.by_subdomain.len()
     }
 
     /// Whether there is no route.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+        self.by_subdomain.is_empty()
     }
 
-    /// Puts a route in its tenant's place, unless a newer one is there.
-    pub(crate) fn put(&self, route: Route) {
-        let (tenant, subdomain) = (route.tenant, route.subdomain.clone());
-        if let Some(known) = self.get(&subdomain)
-            && known.tenant == tenant
-            && known.generation > route.generation
-        {
-            return;
-        }
-        let before = self.subdomains.insert(tenant, subdomain.clone());
-        self.routes.insert(subdomain.clone(), Arc::new(route));
-        if let Some(before) = before.filter(|before| *before != subdomain) {
-            self.routes.remove_if(&before, |_, route| route.tenant == tenant);
-        }
+    /// All routes, in no order.
+    pub(crate) fn all(&self) -> Vec<Arc<Route>> {
+        self.by_subdomain.iter().map(|route| Arc::clone(&route)).collect()
     }
 
-    /// Forgets a tenant.
+    /// Puts a route in its tenant's place, unless something newer is known. Says whether it did.
+    pub(crate) fn put(&self, route: Arc<Route>) -> bool {
+        let before = match self.by_tenant.entry(route.tenant) {
+            Entry::Occupied(mut known) => {
+                let before = match known.get() {
+                    Heard::Gone => return false,
+                    Heard::Route(before) if before.generation > route.generation => return false,
+                    Heard::Route(before) => before.subdomain.clone(),
+                };
+                known.insert(Heard::Route(Arc::clone(&route)));
+                Some(before)
+            }
+            Entry::Vacant(place) => {
+                place.insert(Heard::Route(Arc::clone(&route)));
+                None
+            }
+        };
+        if let Some(before) = before.filter(|before| *before != route.subdomain) {
+            self.by_subdomain.remove_if(&before, |_, known| known.tenant == route.tenant);
+        }
+        self.by_subdomain.insert(route.subdomain.clone(), route);
+        true
+    }
+
+    /// Forgets a tenant, for good.
     pub(crate) fn remove(&self, tenant: TenantId) {
-        if let Some((_, subdomain)) = self.subdomains.remove(&tenant) {
-            self.routes.remove_if(&subdomain, |_, route| route.tenant == tenant);
+        if let Some(Heard::Route(route)) = self.by_tenant.insert(tenant, Heard::Gone) {
+            self.by_subdomain.remove_if(&route.subdomain, |_, known| known.tenant == tenant);
         }
     }
 }
@@ -92,17 +143,18 @@ impl Directory {
 mod tests {
     use super::*;
 
-    fn route(tenant: TenantId, subdomain: &str, generation: i64) -> Route {
-        Route {
+    fn route(tenant: TenantId, subdomain: &str, generation: i64) -> Arc<Route> {
+        Arc::new(Route {
             tenant,
             name: CompanyName::parse("Acme").unwrap(),
             subdomain: Subdomain::parse(subdomain).unwrap(),
             status: TenantStatus::Active,
             schema_version: 1,
+            weight: 1,
             server: ServerId::generate(),
-            sealed_login: Vec::new(),
+            sealed_login: Box::default(),
             generation,
-        }
+        })
     }
 
     #[test]
@@ -112,15 +164,17 @@ mod tests {
         let at = |name: &str| {
             directory.get(&Subdomain::parse(name).unwrap()).map(|route| (route.tenant, route.generation))
         };
-        directory.put(route(acme, "acme", 2));
-        directory.put(route(acme, "acme", 1));
+        assert!(directory.put(route(acme, "acme", 2)));
+        assert!(!directory.put(route(acme, "acme", 1)));
         assert_eq!(at("acme"), Some((acme, 2)));
-        directory.put(route(acme, "acme-new", 3));
+        assert!(directory.put(route(acme, "acme-new", 3)));
+        assert!(!directory.put(route(acme, "acme", 2)));
         assert_eq!((at("acme"), at("acme-new")), (None, Some((acme, 3))));
-        directory.put(route(globex, "acme", 1));
+        assert!(directory.put(route(globex, "acme", 1)));
         directory.remove(acme);
         assert_eq!((at("acme"), at("acme-new"), directory.len()), (Some((globex, 1)), None, 1));
+        assert!(!directory.put(route(acme, "acme-new", 9)), "a tenant that is gone stays gone");
         directory.remove(globex);
-        assert!(directory.is_empty());
+        assert!(directory.is_empty() && directory.by_tenant(globex).is_none());
     }
 }

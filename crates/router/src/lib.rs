@@ -1,71 +1,235 @@
-//! From a host name to a connection of that tenant's own database.
+//! From a host name to a connection of that tenant's own database, for thousands of databases on one server.
 //!
-//! [`Directory`] says whose a subdomain is, in memory and without I/O; [`Router::acquire`] lends a [`TenantDb`] from
-//! that tenant's pool. This room knows no HTTP and no table of a tenant's.
+//! A PostgreSQL session belongs to one database, and a server bears a few hundred of them. So few connections are shared
+//! by many tenants: fairly, never more than the server was granted, and at no cost where a tenant's connection is warm.
+//!
+//! - [`Directory`] says whose a subdomain is, in memory and without I/O ([`Router::lookup`]).
+//! - [`Router::acquire`] lends a [`TenantDb`]: an idle connection of that tenant, or a new one within the server's budget.
+//!   Dropped, it goes back, as new or not at all.
+//! - [`scheduler`] decides who gets a connection and who gives one up. It is pure, and open to whoever wants to test it.
+//! - [`Router::run`] follows the registry's changes and keeps this router's leases: several routers share a server.
+//! - [`Router::figures`] tells what goes on.
+//!
+//! This room knows no HTTP and no table of a tenant's. `examples/lend.rs` uses it without the rest of Portero.
 
 mod directory;
-mod pools;
-mod servers;
+mod figures;
+mod follow;
+pub mod scheduler;
+mod server;
+mod snapshot;
+mod watch;
 
 pub use directory::{Directory, Route};
-pub use pools::{AcquireError, PoolFigures, RouterOptions};
-pub use servers::ServerFigures;
+pub use figures::{Figures, Histogram, HistogramRecorder, ServerFigures, TenantFigures};
+pub use snapshot::SnapshotError;
 
-use pools::Pools;
-use portero_kernel::Subdomain;
-use portero_pg::TenantDb;
-use portero_registry::{Bell, Channel, Registry, Result};
+use dashmap::DashMap;
+use follow::Leash;
+use portero_kernel::{RouterId, ServerId, Subdomain};
+use portero_pg::{Address, TenantDb, tokio_postgres::Config};
+use portero_registry::{Registry, RegistryError, ServerRow, TenantStatus};
+use scheduler::{Limits, Refusal};
+use server::{Refused, Server};
+use snapshot::Shelf;
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch as channel};
 
-/// How often the clock is read when no bell rings: what a lost notification costs.
-const POLL: Duration = Duration::from_secs(1);
-/// How often pools are looked over for connections nobody uses.
-const SWEEP: Duration = Duration::from_secs(15);
+/// How a router behaves.
+#[derive(Debug, Clone)]
+pub struct RouterOptions {
+    /// Its name, for people.
+    pub name: String,
+    /// Where it keeps its last snapshot of the routes, and its id. Without one it can't start while the registry is away.
+    pub data_dir: Option<PathBuf>,
+    /// How long a request waits for a connection.
+    pub deadline: Duration,
+    /// How long a login may take.
+    pub login: Duration,
+    /// How connections are shared.
+    pub limits: Limits,
+}
+
+impl Default for RouterOptions {
+    fn default() -> Self {
+        Self {
+            name: "router".to_owned(),
+            data_dir: None,
+            deadline: Duration::from_secs(3),
+            login: Duration::from_secs(3),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why no connection was lent.
+#[derive(Debug, thiserror::Error)]
+pub enum AcquireError {
+    /// The tenant's database is still being made.
+    #[error("the tenant is being created")]
+    Provisioning,
+    /// The tenant's door is shut.
+    #[error("the tenant is paused")]
+    Paused,
+    /// No connection within the deadline, or too many wait already.
+    #[error("no connection became free in time")]
+    Busy,
+    /// The tenant's server, or its database there, can't be reached.
+    #[error("the tenant's database can't be reached")]
+    Unavailable,
+}
+
+/// Why a router can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory for the snapshot can't be used.
+    #[error("the directory {} can't be used", .0.display())]
+    DataDir(PathBuf, #[source] std::io::Error),
+    /// Neither the registry nor a snapshot says which tenants there are.
+    #[error(
+        "the routes can't be read from the registry ({registry}), and as for a snapshot of them on disk: {snapshot}"
+    )]
+    NothingKnown {
+        /// What the registry said.
+        registry: String,
+        /// What was found on disk.
+        #[source]
+        snapshot: SnapshotError,
+    },
+}
+
+/// A server, its row in the registry, and the way to tell its watch where it is.
+struct Watched {
+    server: Arc<Server>,
+    admin: channel::Sender<Config>,
+    row: ServerRow,
+}
 
 /// The router. Cheap to clone.
 #[derive(Clone)]
-pub struct Router {
+pub struct Router(Arc<Shared>);
+
+/// What the clones of a router share.
+pub struct Shared {
+    id: RouterId,
     registry: Registry,
+    options: RouterOptions,
     directory: Arc<Directory>,
-    pools: Arc<Pools>,
-    clock: Arc<AtomicI64>,
+    servers: DashMap<ServerId, Watched>,
+    clock: AtomicI64,
+    registry_clock: AtomicI64,
+    reachable: AtomicBool,
+    started_without_registry: bool,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    beats: AtomicU64,
+    unsaved: AtomicBool,
+    invalidation: HistogramRecorder,
+    shelf: Option<Arc<Shelf>>,
+    leash: Arc<Leash>,
+    /// Rung when the leases should be looked at.
+    hurry: Arc<Notify>,
+}
+
+impl std::ops::Deref for Router {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl Router {
-    /// Reads all routes.
+    /// Reads all routes: from the registry, or else from the last snapshot on disk.
     ///
     /// # Errors
-    /// The registry.
-    pub async fn start(registry: Registry, options: RouterOptions) -> Result<Self> {
-        let (clock, routes) = registry.routes_snapshot().await?;
+    /// [`StartError`] says what is missing.
+    pub async fn start(registry: Registry, options: RouterOptions) -> Result<Self, StartError> {
+        let shelf = match &options.data_dir {
+            None => None,
+            Some(directory) => {
+                Shelf::take(directory).map_err(|error| StartError::DataDir(directory.clone(), error))?
+            }
+        };
+        let saved = shelf.as_ref().map_or(Err(SnapshotError::None), |shelf| shelf.read(&registry));
+        let id = snapshot::id_of(saved.as_ref().ok());
+        let read =
+            async { Ok::<_, RegistryError>((registry.routes_snapshot().await?, registry.servers().await?)) };
+        let ((clock, rows), servers, without_registry) = match read.await {
+            Ok((routes, servers)) => (routes, servers, false),
+            Err(error) => match saved {
+                Ok(known) => {
+                    tracing::warn!(routes = known.routes.len(), clock = known.clock, %error, "the registry can't be reached: starting from the last snapshot");
+                    ((known.clock, known.routes), known.servers, true)
+                }
+                Err(snapshot) => {
+                    return Err(StartError::NothingKnown {
+                        registry: portero_kernel::with_causes(&error),
+                        snapshot,
+                    });
+                }
+            },
+        };
         let directory = Arc::new(Directory::default());
-        for route in routes {
-            directory.put(Route::from(route));
+        for row in rows {
+            directory.put(Arc::new(Route::from(row)));
         }
-        let pools = Pools::new(registry.clone(), options);
-        pools.learn_servers().await?;
-        Ok(Self { registry, directory, pools, clock: Arc::new(AtomicI64::new(clock)) })
+        let router = Self(Arc::new(Shared {
+            id,
+            registry,
+            directory,
+            servers: DashMap::new(),
+            clock: AtomicI64::new(clock),
+            registry_clock: AtomicI64::new(clock),
+            reachable: AtomicBool::new(!without_registry),
+            started_without_registry: without_registry,
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            beats: AtomicU64::new(0),
+            unsaved: AtomicBool::new(true),
+            invalidation: HistogramRecorder::default(),
+            shelf: shelf.map(Arc::new),
+            leash: Arc::new(Leash::new()),
+            hurry: Arc::new(Notify::new()),
+            options,
+        }));
+        servers.into_iter().for_each(|row| router.put_server(row));
+        Ok(router)
     }
 
     /// Whose the subdomain is, as far as this router has heard. No I/O.
     #[must_use]
     pub fn lookup(&self, subdomain: &Subdomain) -> Option<Arc<Route>> {
-        self.directory.get(subdomain)
+        let found = self.directory.get(subdomain);
+        if found.is_some() { &self.hits } else { &self.misses }.fetch_add(1, Ordering::Relaxed);
+        found
     }
 
     /// Lends a connection to the route's database.
     ///
     /// # Errors
     /// [`AcquireError`] says which answer the client deserves.
-    pub async fn acquire(&self, route: &Route) -> std::result::Result<TenantDb, AcquireError> {
-        self.pools.acquire(route).await
+    pub async fn acquire(&self, route: &Route) -> Result<TenantDb, AcquireError> {
+        match route.status {
+            TenantStatus::Active => {}
+            TenantStatus::Provisioning => return Err(AcquireError::Provisioning),
+            TenantStatus::Paused => return Err(AcquireError::Paused),
+        }
+        let server = self.server(route.server).ok_or(AcquireError::Unavailable)?;
+        server.lend(route).await.map_err(|refused| match refused {
+            Refused::Late | Refused::Scheduler(Refusal::QueueFull) => AcquireError::Busy,
+            Refused::Scheduler(Refusal::ServerDown) => AcquireError::Unavailable,
+            Refused::Scheduler(Refusal::TenantShut) => {
+                self.directory.why_shut(route.tenant).unwrap_or(AcquireError::Unavailable)
+            }
+        })
     }
 
     /// The clock value up to which changes are applied here.
@@ -74,49 +238,76 @@ impl Router {
         self.clock.load(Ordering::Acquire)
     }
 
-    /// How many routes there are, and what the pools hold.
+    /// What this router knows, holds and has done.
     #[must_use]
-    pub fn figures(&self) -> (usize, PoolFigures, Vec<ServerFigures>) {
-        let (pools, servers) = self.pools.figures();
-        (self.directory.len(), pools, servers)
+    pub fn figures(&self) -> Figures {
+        let mut servers: Vec<_> = self.servers().iter().map(|server| server.figures()).collect();
+        servers.sort_by(|a, b| a.name.cmp(&b.name));
+        Figures {
+            routes: self.directory.len(),
+            clock: self.applied(),
+            clock_lag: (self.registry_clock.load(Ordering::Relaxed) - self.applied()).max(0),
+            registry_reachable: self.reachable.load(Ordering::Relaxed),
+            lookups_hit: self.hits.load(Ordering::Relaxed),
+            lookups_missed: self.misses.load(Ordering::Relaxed),
+            invalidation: self.invalidation.snapshot(),
+            servers,
+        }
     }
 
-    /// Applies changes as they come, and lets go of connections nobody uses, until told to stop.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut bell = Bell::new(&self.registry, Channel::Routes);
-        let mut sweep = tokio::time::interval(SWEEP);
-        let mut heard = true;
-        while !*stop.borrow() {
-            bell.listen().await;
-            match self.catch_up().await {
-                Ok(()) => heard = true,
-                // The registry may be away for long: say so once. Known tenants are served on.
-                Err(error) if heard => {
-                    heard = false;
-                    tracing::warn!(%error, "changes of routes can't be read: serving what is known");
-                }
-                Err(_) => {}
-            }
-            tokio::select! {
-                _ = stop.changed() => {}
-                () = bell.rung() => {}
-                () = tokio::time::sleep(POLL) => {}
-                _ = sweep.tick() => self.pools.sweep(),
-            }
-        }
-        self.pools.close();
+    fn servers(&self) -> Vec<Arc<Server>> {
+        self.servers.iter().map(|watched| Arc::clone(&watched.server)).collect()
     }
 
-    async fn catch_up(&self) -> Result<()> {
-        let (clock, changes) = self.registry.routes_since(self.applied()).await?;
-        for change in changes {
-            match change.route {
-                Some(row) => self.directory.put(Route::from(row)),
-                None => self.directory.remove(change.tenant),
-            }
-            self.pools.forget(change.tenant);
-        }
-        self.clock.store(clock, Ordering::Release);
+    fn server(&self, id: ServerId) -> Option<Arc<Server>> {
+        self.servers.get(&id).map(|watched| Arc::clone(&watched.server))
+    }
+
+    fn admin_of(&self, id: ServerId) -> Option<Config> {
+        self.servers.get(&id).map(|watched| watched.row.admin.clone())
+    }
+
+    fn server_rows(&self) -> Vec<ServerRow> {
+        self.servers.iter().map(|watched| watched.row.clone()).collect()
+    }
+
+    /// Reads where the servers are; one that is new is watched from now on.
+    async fn learn_servers(&self) -> Result<(), RegistryError> {
+        self.registry.servers().await?.into_iter().for_each(|row| self.put_server(row));
         Ok(())
     }
+
+    fn put_server(&self, row: ServerRow) {
+        if let Some(mut watched) = self.servers.get_mut(&row.id) {
+            if watched.row.sealed_url != row.sealed_url {
+                watched.server.set_address(Address::of(&row.admin));
+                watched.admin.send_replace(row.admin.clone());
+                self.unsaved.store(true, Ordering::Relaxed);
+                watched.row = row;
+            }
+            return;
+        }
+        let server = Server::new(
+            row.id,
+            row.name.clone(),
+            Address::of(&row.admin),
+            application_of(self.id),
+            server::Surroundings {
+                registry: self.registry.clone(),
+                directory: Arc::clone(&self.directory),
+                leash: Arc::clone(&self.leash),
+                hurry: Arc::clone(&self.hurry),
+                options: self.options.clone(),
+            },
+        );
+        let (admin, told) = channel::channel(row.admin.clone());
+        tokio::spawn(watch::Watch::new(Arc::clone(&server), told).run());
+        self.unsaved.store(true, Ordering::Relaxed);
+        self.servers.insert(row.id, Watched { server, admin, row });
+    }
+}
+
+/// The name that a router's sessions bear on the servers.
+fn application_of(router: RouterId) -> String {
+    format!("portero:{}", router.uuid().simple())
 }

@@ -1,6 +1,8 @@
 //! An application under test: the real binary, on a registry of its own.
 
-use crate::{Answer, Api, DEADLINE, Http, Portero, Process, Request, TestCluster, wait_for, wait_until};
+use crate::{
+    Answer, Api, DEADLINE, Http, Portero, Process, Request, TestCluster, scratch_dir, wait_for, wait_until,
+};
 use portero_auth::MasterKey;
 use portero_kernel::{ExposeSecret, TenantId};
 use portero_pg::Session;
@@ -79,8 +81,10 @@ impl AppBuilder {
         };
         let (database, url) = cluster.new_registry().await;
         let master_key = MasterKey::generate().to_text().expose_secret().to_owned();
+        let data_dir = scratch_dir("app").to_string_lossy().into_owned();
         let mut env = BTreeMap::from(
             [
+                ("PORTERO_DATA_DIR", data_dir.as_str()),
                 ("PORTERO_REGISTRY_URL", url.as_str()),
                 ("PORTERO_MASTER_KEY", &master_key),
                 ("PORTERO_BASE_DOMAIN", BASE_DOMAIN),

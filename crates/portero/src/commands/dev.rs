@@ -14,7 +14,6 @@ use portero_devpg::{Binaries, Cluster, ClusterOptions, DevPgError};
 use portero_edge::Limits;
 use portero_kernel::{ExposeSecret, HostName, SecretString, Site};
 use portero_pg::{connect, hardened, ident, literal, scram_verifier};
-use portero_registry::Registry;
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
@@ -96,7 +95,9 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
     let outcome = async {
         let (url, key) = prepared?;
         let application = Application::build(Plan {
-            registry_url: parse(&url)?,
+            registry_url: url,
+            first_server: "local",
+            data_dir: data_dir.clone(),
             key,
             site: site.clone(),
             listener,
@@ -236,9 +237,6 @@ async fn prepare(cluster: &Cluster, data_dir: &Path, site: &Site) -> Result<(Sec
     session.close().await;
 
     let url = url(cluster.port(), &password);
-    let registry = Registry::new(parse(&url)?, &key);
-    registry.migrate().await.context("the registry could not be migrated")?;
-    registry.server_upsert("local", &url).await?;
     let notes = Notes { apex: site.apex.to_string(), https: site.https, port: site.port };
     fs::write(data_dir.join("dev.json"), serde_json::to_string_pretty(&notes)?)?;
     Ok((url, key))
@@ -249,10 +247,6 @@ fn url(port: u16, password: &SecretString) -> SecretString {
         "postgresql://{ROLE}:{}@127.0.0.1:{port}/{DATABASE}",
         password.expose_secret()
     ))
-}
-
-fn parse(url: &SecretString) -> Result<Config> {
-    url.expose_secret().parse().context("the registry's URL is not one")
 }
 
 /// Reads a secret that only the owner may read, or makes it. Written beside and renamed: a kill leaves all or nothing.

@@ -29,8 +29,8 @@ fn direct(mut settings: Settings) -> Result<Direct, Failure> {
     Ok(Direct { control, registry })
 }
 
-fn parse_url(url: &SecretString) -> Result<tokio_postgres::Config, Failure> {
-    url.expose_secret().parse().map_err(|_| Failure::usage(anyhow!("the registry's URL is not one")))
+pub(crate) fn parse_url(url: &SecretString) -> anyhow::Result<tokio_postgres::Config> {
+    url.expose_secret().parse().map_err(|_| anyhow!("the registry's URL is not one"))
 }
 
 /// The public address, for a platform in production.

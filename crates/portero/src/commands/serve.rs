@@ -2,13 +2,12 @@
 
 use crate::{
     application::{Application, Plan, listen},
-    commands::{asked_to_stop, parse_url, required_key, site},
+    commands::{asked_to_stop, required_key, site},
     output::{Failure, Output},
     settings::Settings,
 };
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use portero_edge::Limits;
-use portero_registry::Registry;
 use std::process::ExitCode;
 
 /// Sign-ups that one address may begin in an hour, unless set.
@@ -33,16 +32,12 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
         workers = settings.workers,
         "settings"
     );
-    let config = parse_url(&url)?;
-    let registry = Registry::new(config.clone(), &key);
-    registry.migrate().await.context("the registry could not be migrated")?;
-    // The first server is the registry's own, wherever that is now.
-    registry.server_upsert("main", &url).await?;
     let listener = listen(settings.listen, "PORTERO_LISTEN")?;
     let admin_listener = listen(settings.admin_listen, "PORTERO_ADMIN_LISTEN")?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let application = Application::build(Plan {
-        registry_url: config,
+        registry_url: url,
+        first_server: "main",
         key,
         listener,
         admin_listener,
@@ -54,6 +49,7 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
             settings.login_per_address_minute.unwrap_or(LOGINS_PER_MINUTE),
         ),
         site: site.clone(),
+        data_dir: settings.data_dir,
     })
     .await?;
     output.json(

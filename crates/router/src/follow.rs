@@ -1,0 +1,357 @@
+//! Following the registry: what changes is heard and applied, and a beat each second keeps the leases.
+//!
+//! With the registry away everything known is served on, with the connections last granted. A lease that ran out
+//! *because this process was frozen* is another matter: others may have been given what it held. So a login looks at the
+//! [`Leash`] first, and after such a gap there are none until a beat is answered.
+
+use crate::{AcquireError, Directory, Route, Router, server::Server, watch::fence_off};
+use portero_kernel::ServerId;
+use portero_registry::{
+    Answer, Beat, Bell, Channel, LapsedLease, RegistryError, RouteChanges, Snapshot, TenantStatus, Use,
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{sync::watch, time::timeout};
+
+/// How often the clock is read when no bell rings: what a lost notification costs.
+const POLL: Duration = Duration::from_secs(1);
+/// How often a router beats.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often the snapshot is written, if there is something new.
+const KEEP: Duration = Duration::from_secs(1);
+/// The least time between two beats.
+const HASTE: Duration = Duration::from_millis(100);
+/// How long a lease lasts after a beat.
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+/// How long one beat may take.
+const BEAT_TAKES: Duration = Duration::from_secs(3);
+/// For how long the registry keeps what changed; a router that was away for longer reads everything.
+const KEEP_LOG: Duration = Duration::from_secs(24 * 3600);
+/// How often that is looked after.
+const PRUNE: Duration = Duration::from_secs(600);
+/// How long connections may take to end when a router stops.
+const LAST_CLOSE: Duration = Duration::from_secs(5);
+
+/// Whether this process has been running all along.
+pub(crate) struct Leash {
+    began: Instant,
+    pulled: AtomicU64,
+}
+
+impl Leash {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), pulled: AtomicU64::new(0) }
+    }
+
+    fn pull(&self) {
+        self.pulled.store(self.now(), Ordering::Release);
+    }
+
+    /// Whether nobody pulled for longer than a lease lasts.
+    pub(crate) fn is_slack(&self) -> bool {
+        self.now().saturating_sub(self.pulled.load(Ordering::Acquire)) > millis(LEASE)
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.began.elapsed())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Router {
+    /// Applies changes as they come and keeps the leases until told to stop; then closes every connection. To be stopped
+    /// after the last request was answered.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let following = tokio::spawn(self.clone().follow(stop.clone()));
+        let beating = tokio::spawn(self.clone().beat(stop.clone()));
+        let keeping = tokio::spawn(self.clone().keep(stop.clone()));
+        // An error means that the sender is gone, which is as good as told.
+        let _ = stop.wait_for(|stopped| *stopped).await;
+        for task in [following, beating, keeping] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the router ended badly");
+            }
+        }
+        self.leave().await;
+    }
+
+    async fn follow(self, mut stop: watch::Receiver<bool>) {
+        let mut bell = Bell::new(&self.registry, Channel::Routes);
+        let mut heard = true;
+        while !*stop.borrow() {
+            bell.listen().await;
+            match self.catch_up().await {
+                Ok(()) => heard = true,
+                // The registry may be away for long: say so once. Known tenants are served on.
+                Err(error) if heard => {
+                    heard = false;
+                    tracing::warn!(%error, "changes of routes can't be read: serving what is known");
+                }
+                Err(_) => {}
+            }
+            self.reachable.store(heard, Ordering::Relaxed);
+            tokio::select! {
+                _ = stop.changed() => {}
+                () = bell.rung() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+    }
+
+    /// Keeps the snapshot on disk up to date. A hundred thousand routes take a while to write: no more than a twentieth of
+    /// the time goes into it.
+    async fn keep(self, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            let began = Instant::now();
+            if self.unsaved.swap(false, Ordering::Relaxed) {
+                self.save().await;
+            }
+            tokio::select! {
+                _ = stop.changed() => {}
+                () = tokio::time::sleep(KEEP.max(began.elapsed() * 20)) => {}
+            }
+        }
+        self.save().await;
+    }
+
+    /// Applies what changed since the last time.
+    async fn catch_up(&self) -> Result<(), RegistryError> {
+        match self.registry.routes_since(self.applied()).await? {
+            RouteChanges::Since { clock, changes } => {
+                if changes.is_empty() {
+                    return Ok(());
+                }
+                for change in changes {
+                    match change.route {
+                        Some(row) => self.apply(Arc::new(Route::from(row))),
+                        None => self.forget(change.tenant),
+                    }
+                    self.invalidation.observe(change.age);
+                }
+                self.clock.store(clock, Ordering::Release);
+            }
+            RouteChanges::Gap => {
+                let (clock, rows) = self.registry.routes_snapshot().await?;
+                let mut gone: HashMap<_, _> =
+                    self.directory.all().into_iter().map(|route| (route.tenant, ())).collect();
+                for row in rows {
+                    gone.remove(&row.tenant);
+                    self.apply(Arc::new(Route::from(row)));
+                }
+                gone.into_keys().for_each(|tenant| self.forget(tenant));
+                self.clock.store(clock, Ordering::Release);
+            }
+        }
+        self.unsaved.store(true, Ordering::Relaxed);
+        if self.beats.load(Ordering::Relaxed) > 0 {
+            self.registry.router_applied(self.id, self.applied()).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a route in its place, and lets nobody have a connection by an older one.
+    fn apply(&self, route: Arc<Route>) {
+        let (tenant, generation, open) =
+            (route.tenant, route.generation, route.status == TenantStatus::Active);
+        if self.directory.put(route) {
+            for server in self.servers() {
+                server.decide(|scheduling, now| {
+                    scheduling.invalidate(now, tenant, generation);
+                    if !open {
+                        scheduling.shut(tenant);
+                    }
+                });
+            }
+        }
+    }
+
+    fn forget(&self, tenant: portero_kernel::TenantId) {
+        self.directory.remove(tenant);
+        for server in self.servers() {
+            server.decide(|scheduling, now| {
+                scheduling.invalidate(now, tenant, i64::MAX);
+                scheduling.shut(tenant);
+            });
+        }
+    }
+
+    async fn save(&self) {
+        let Some(shelf) = self.shelf.clone() else { return };
+        let snapshot = Snapshot {
+            router: self.id,
+            clock: self.applied(),
+            routes: self.directory.all().iter().map(|route| route.to_row()).collect(),
+            servers: self.server_rows(),
+        };
+        let registry = self.registry.clone();
+        let outcome = tokio::task::spawn_blocking(move || shelf.write(&registry, &snapshot)).await;
+        if let Ok(Err(error)) = outcome {
+            self.unsaved.store(true, Ordering::Relaxed);
+            tracing::warn!(%error, "the snapshot of routes can't be written: a start without the registry would fail");
+        }
+    }
+
+    async fn beat(self, mut stop: watch::Receiver<bool>) {
+        let mut leases = Leases::default();
+        let mut pruned = Instant::now();
+        while !*stop.borrow() {
+            if self.leash.is_slack() && leases.live != 1 {
+                tracing::warn!(
+                    "this process stood still for longer than its leases last: no logins until they are renewed"
+                );
+                leases.lose(&self);
+            }
+            self.leash.pull();
+            let hurry = leases.beat(&self).await;
+            self.leash.pull();
+            if pruned.elapsed() >= PRUNE {
+                pruned = Instant::now();
+                // The next time will do.
+                let _ = self.registry.route_log_prune(KEEP_LOG).await;
+            }
+            tokio::select! {
+                _ = stop.changed() => {}
+                () = tokio::time::sleep(if hurry { HASTE } else { BEAT }) => {}
+                () = self.hurry.notified(), if !hurry => tokio::time::sleep(HASTE).await,
+            }
+        }
+    }
+
+    /// Closes all connections and gives up the leases.
+    async fn leave(&self) {
+        let servers = self.servers();
+        for server in &servers {
+            server.decide(|scheduling, now| scheduling.close_all(now));
+        }
+        let closed = async {
+            while servers.iter().any(|server| server.counts().open() > 0) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if timeout(LAST_CLOSE, closed).await.is_ok() {
+            // Nobody is there to be told of an error; the leases then run out.
+            let _ = timeout(LAST_CLOSE, self.registry.router_leave(self.id)).await;
+        }
+    }
+}
+
+/// What a router knows of its leases.
+#[derive(Default)]
+struct Leases {
+    held: HashMap<ServerId, usize>,
+    /// Routers that lived at the last answer, this one included.
+    live: usize,
+    /// Since when every beat was answered.
+    answered_since: Option<Instant>,
+    fenced: Vec<LapsedLease>,
+}
+
+impl Leases {
+    /// One beat; says whether the next should follow at once.
+    async fn beat(&mut self, router: &Router) -> bool {
+        if let Err(error) = router.learn_servers().await {
+            tracing::debug!(%error, "the servers can't be read");
+        }
+        let servers: Vec<Arc<Server>> = router.servers();
+        let uses = servers.iter().filter_map(|server| self.use_of(server)).collect();
+        let beat = Beat {
+            router: router.id,
+            name: router.options.name.clone(),
+            address: None,
+            applied: router.applied(),
+            ttl: LEASE,
+            fenced: std::mem::take(&mut self.fenced),
+            servers: uses,
+        };
+        let sent = Instant::now();
+        match timeout(BEAT_TAKES, router.registry.router_beat(&beat)).await {
+            Ok(Ok(answer)) => {
+                self.answered_since.get_or_insert(sent);
+                router.beats.fetch_add(1, Ordering::Relaxed);
+                self.adopt(router, answer).await
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.answered_since = None;
+                // Without a word from the registry, and never granted anything: as much as the server bears.
+                for server in servers.iter().filter(|server| server.counts().granted == 0) {
+                    if !self.held.contains_key(&server.id) && router.started_without_registry {
+                        let capacity = server.capacity();
+                        server.decide(|scheduling, now| scheduling.set_granted(now, capacity));
+                        self.held.insert(server.id, capacity);
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    fn use_of(&self, server: &Server) -> Option<Use> {
+        let capacity = server.capacity();
+        let counts = server.counts();
+        (capacity > 0).then(|| Use {
+            server: server.id,
+            capacity,
+            held: self.held.get(&server.id).copied().unwrap_or(0),
+            wanted: (counts.open() + counts.waiting).min(capacity),
+            used: counts.open(),
+        })
+    }
+
+    async fn adopt(&mut self, router: &Router, answer: Answer) -> bool {
+        self.live = answer.live;
+        router.registry_clock.store(answer.clock, Ordering::Relaxed);
+        let mut hurry = false;
+        for (id, granted) in answer.granted {
+            if let Some(server) = router.server(id) {
+                let before = self.held.insert(id, granted).unwrap_or(0);
+                server.decide(|scheduling, now| scheduling.set_granted(now, granted));
+                let counts = server.counts();
+                // What was given up is free for others with the beat that says so; what is wanted may be there by then.
+                hurry |= granted < before || counts.open() > granted;
+                hurry |= counts.waiting > 0 && granted < server.capacity();
+            }
+        }
+        // After an outage of the registry everybody's lease has run out: whoever is back first must not shut the others
+        // out. So only one who was answered for as long as a lease lasts may judge.
+        let may_judge = self.answered_since.is_some_and(|since| since.elapsed() >= LEASE);
+        for lease in answer.lapsed.into_iter().filter(|_| may_judge) {
+            if let Some(admin) = router.admin_of(lease.server)
+                && fence_off(&admin, &crate::application_of(lease.router)).await.is_ok()
+            {
+                tracing::warn!(router = %lease.router, server = %lease.server, "a router is gone: its connections were ended");
+                self.fenced.push(lease);
+                hurry = true;
+            }
+        }
+        hurry
+    }
+
+    /// Others may have been given what this one held.
+    fn lose(&mut self, router: &Router) {
+        self.held.clear();
+        self.answered_since = None;
+        for server in router.servers() {
+            server.decide(|scheduling, now| scheduling.set_granted(now, 0));
+        }
+    }
+}
+
+impl Directory {
+    /// Why a tenant can't be let in, by what is known of it now.
+    pub(crate) fn why_shut(&self, tenant: portero_kernel::TenantId) -> Option<AcquireError> {
+        match self.by_tenant(tenant)?.status {
+            TenantStatus::Active => None,
+            TenantStatus::Provisioning => Some(AcquireError::Provisioning),
+            TenantStatus::Paused => Some(AcquireError::Paused),
+        }
+    }
+}

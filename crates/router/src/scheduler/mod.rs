@@ -1,0 +1,678 @@
+//! Who gets a connection to one server, and who gives one up: the decisions alone, without sockets and without a clock.
+//!
+//! A PostgreSQL session belongs to one database, so a slot that tenant A holds is of no use to B until A's session is
+//! closed and B's is opened. What is scarce is the slots of the server; there are `granted` of them, whatever the number of tenants.
+//! A slot is *connecting*, *in use*, *idle* or *closing*, and it is taken until [`Scheduler::gone`] says that the
+//! server's side of its socket has ended.
+//!
+//! | who asks | and finds | gets |
+//! |---|---|---|
+//! | a tenant with an idle connection | – | the one it used last, at once |
+//! | any other | a free slot | a login, if the tenant is below its cap and the gate is open |
+//! | | no slot, somebody's idle connection | the slot of the connection idle for the longest, once it is gone |
+//! | | no slot, nothing idle | a place in the ring of tenants that wait |
+//!
+//! **Fairness** is between tenants, not requests: the ring is served by deficit round robin (Shreedhar and Varghese,
+//! 1995), a tenant's quantum being its weight, and a tenant stands in it once however many of its requests wait. While
+//! anybody is in the ring and nothing is idle, a connection that comes back is closed for them where its tenant holds more
+//! than its fair share, `max(1, granted · weight / weights of the active)`, or has nobody waiting. With more active tenants
+//! than slots every share is one, and a slot serves its tenant for a *turn* before it moves on, since moving costs a login.
+//!
+//! **Bound.** With `n` tenants active of equal weight, requests that hold a connection for at most `r`, and `s` for a close
+//! and a login, the first waiter of a tenant without a connection is served within `⌈n / granted⌉ · (turn + r + s)`, as
+//! long as the gate lets as many logins through as there are slots changing hands. `tests/simulation.rs` holds it to that.
+//!
+//! Time is a [`Duration`] since a moment of the caller's choice and never goes back. Every method leaves its wishes
+//! in a list; whoever calls does them after [`Scheduler::wishes`]. The driver is in `lending.rs`.
+
+mod tenant;
+mod words;
+
+pub use words::{Breaker, Connection, Counts, Failure, Limits, Path, Reason, Refusal, SlotId, Wish};
+
+use portero_kernel::TenantId;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+use tenant::{Idle, Tenant, Waiting};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting,
+    InUse,
+    Idle,
+    Closing,
+}
+
+#[derive(Debug)]
+struct Slot {
+    tenant: TenantId,
+    state: State,
+    generation: i64,
+    epoch: u64,
+    /// When it is to be closed for its age.
+    until: Duration,
+    /// When its tenant's turn on it began.
+    turn_began: Duration,
+}
+
+/// The connections of one server.
+#[derive(Debug)]
+pub struct Scheduler<C, W> {
+    limits: Limits,
+    granted: usize,
+    slots: HashMap<SlotId, Slot>,
+    tenants: HashMap<TenantId, Tenant<C, W>>,
+    /// Tenants that want a login, each once, in the order of their turns.
+    ring: BTreeMap<u64, TenantId>,
+    /// Idle connections, longest idle first.
+    idle_order: BTreeMap<u64, TenantId>,
+    in_use: usize,
+    connecting: usize,
+    closing: usize,
+    waiting: usize,
+    waiting_tenants: usize,
+    active: usize,
+    active_weight: u64,
+    next: u64,
+    epoch: u64,
+    breaker: Breaker,
+    /// Logins that may be under way now.
+    gate: usize,
+    /// No login before this.
+    held_until: Duration,
+    /// How long the next 53300 holds logins back.
+    hold: Duration,
+    evictions: [u64; Reason::ALL.len()],
+    wishes: Vec<Wish<C, W>>,
+}
+
+const HOLD: Duration = Duration::from_millis(50);
+const HOLD_MAX: Duration = Duration::from_secs(1);
+/// For how long a tenant whose own way in failed is refused without another try.
+const SHUT: Duration = Duration::from_millis(500);
+
+impl<C: Connection, W> Scheduler<C, W> {
+    /// A server of which nothing is granted yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            gate: limits.logins,
+            limits,
+            granted: 0,
+            slots: HashMap::new(),
+            tenants: HashMap::new(),
+            ring: BTreeMap::new(),
+            idle_order: BTreeMap::new(),
+            in_use: 0,
+            connecting: 0,
+            closing: 0,
+            waiting: 0,
+            waiting_tenants: 0,
+            active: 0,
+            active_weight: 0,
+            next: 0,
+            epoch: 0,
+            breaker: Breaker::Closed,
+            held_until: Duration::ZERO,
+            hold: HOLD,
+            evictions: [0; Reason::ALL.len()],
+            wishes: Vec::new(),
+        }
+    }
+
+    /// An idle connection of the tenant, the one used last of those that are near, or else of all. No wish but to close what
+    /// turned out to be stale.
+    pub fn take(&mut self, now: Duration, tenant: TenantId) -> Option<(SlotId, C)> {
+        loop {
+            let known = self.tenants.get_mut(&tenant)?;
+            let last = known.idle.len().checked_sub(1)?;
+            let near = known.idle.iter().rposition(|idle| idle.connection.is_near());
+            let idle = known.idle.remove(near.unwrap_or(last));
+            let wanted = known.generation;
+            self.idle_order.remove(&idle.rank);
+            let slot = self.slots.get_mut(&idle.slot).expect("an idle connection has a slot");
+            if slot.generation < wanted || slot.epoch < self.epoch || idle.connection.is_closed() {
+                self.close(idle.slot, idle.connection, State::Idle, Reason::Stale);
+                continue;
+            }
+            slot.state = State::InUse;
+            slot.turn_began = now;
+            known.in_use += 1;
+            self.in_use += 1;
+            self.note_activity(tenant);
+            return Some((idle.slot, idle.connection));
+        }
+    }
+
+    /// Puts a request in its tenant's queue, after [`Scheduler::take`] gave nothing. The number cancels it.
+    ///
+    /// # Errors
+    /// Too many wait, or the server is down; the waiter is given back.
+    pub fn wait(
+        &mut self,
+        now: Duration,
+        tenant: TenantId,
+        weight: u32,
+        waiter: W,
+    ) -> Result<(u64, Path), (W, Refusal)> {
+        if self.breaker == Breaker::Open {
+            return Err((waiter, Refusal::ServerDown));
+        }
+        let (queued, shut_until) =
+            self.tenants.get(&tenant).map_or((0, None), |known| (known.waiting.len(), known.shut_until));
+        if shut_until.is_some_and(|until| now < until) {
+            return Err((waiter, Refusal::TenantShut));
+        }
+        if queued >= self.limits.queue_per_tenant || self.waiting >= self.limits.queue {
+            return Err((waiter, Refusal::QueueFull));
+        }
+        let path = if self.counts_open() < self.granted {
+            Path::Create
+        } else if self.idle_order.is_empty() {
+            Path::Queue
+        } else {
+            Path::Evict
+        };
+        let id = self.next_number();
+        let known = self.tenants.entry(tenant).or_insert_with(Tenant::new);
+        known.shut_until = None;
+        if !known.counted_active {
+            known.weight = weight.max(1);
+        }
+        known.waiting.push_back(Waiting { id, waiter });
+        self.waiting += 1;
+        self.waiting_tenants += usize::from(queued == 0);
+        self.note_activity(tenant);
+        self.enlist(tenant);
+        self.pump(now);
+        Ok((id, path))
+    }
+
+    /// Forgets a waiter that went away. A login under way for it goes on: whoever comes next has it.
+    pub fn cancel(&mut self, now: Duration, tenant: TenantId, id: u64) {
+        if let Some(known) = self.tenants.get_mut(&tenant)
+            && let Some(at) = known.waiting.iter().position(|waiting| waiting.id == id)
+        {
+            known.waiting.remove(at);
+            self.waiting -= 1;
+            self.waiting_tenants -= usize::from(known.waiting.is_empty());
+            self.enlist(tenant);
+            self.note_activity(tenant);
+            self.pump(now);
+        }
+    }
+
+    /// A login succeeded, by the route of this generation.
+    pub fn opened(&mut self, now: Duration, id: SlotId, generation: i64, connection: C) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        let (tenant, slot_epoch) = (slot.tenant, slot.epoch);
+        slot.generation = generation;
+        self.gate = (self.gate + 1).min(self.limits.logins);
+        self.hold = HOLD;
+        if self.breaker == Breaker::SlowStart && self.gate == self.limits.logins {
+            self.breaker = Breaker::Closed;
+        }
+        let wanted = self.tenants.get(&tenant).map_or(0, |known| known.generation);
+        if generation < wanted || slot_epoch < self.epoch {
+            self.close(id, connection, State::Connecting, Reason::Stale);
+        } else {
+            self.leave(id, State::Connecting);
+            self.settle(now, id, connection);
+        }
+        self.enlist(tenant);
+        self.pump(now);
+    }
+
+    /// A login failed. Its slot is taken until it is [`Scheduler::gone`].
+    pub fn failed(&mut self, now: Duration, id: SlotId, failure: Failure) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        let tenant = slot.tenant;
+        self.leave(id, State::Connecting);
+        self.enter(id, State::Closing);
+        match failure {
+            Failure::Tenant => {
+                let known = self.tenants.get_mut(&tenant).expect("a slot's tenant is known");
+                known.shut_until = Some(now + SHUT);
+                self.refuse_waiters(tenant, Refusal::TenantShut);
+            }
+            Failure::Full => {
+                self.gate = (self.gate / 2).max(1);
+                self.held_until = self.held_until.max(now + self.hold);
+                self.wishes.push(Wish::Wake { after: self.hold });
+                self.hold = (self.hold * 2).min(HOLD_MAX);
+            }
+            Failure::Server | Failure::Outdated => {}
+        }
+        self.enlist(tenant);
+        self.pump(now);
+    }
+
+    /// A connection comes back. `usable` says that the next borrower would find it as new.
+    pub fn release(&mut self, now: Duration, id: SlotId, connection: C, usable: bool) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        let (tenant, generation, epoch, until) = (slot.tenant, slot.generation, slot.epoch, slot.until);
+        let known = self.tenants.get(&tenant).expect("a slot's tenant is known");
+        let turn_over = now.saturating_sub(slot.turn_began) >= self.limits.turn * known.weight;
+        let stale = !usable || connection.is_closed() || generation < known.generation || epoch < self.epoch;
+        let reason = if stale {
+            Some(Reason::Stale)
+        } else if now >= until {
+            Some(Reason::Lifetime)
+        } else if self.counts_open() - self.closing > self.granted || self.owed_by(tenant, turn_over) {
+            Some(Reason::Share)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.close(id, connection, State::InUse, reason);
+        } else {
+            self.leave(id, State::InUse);
+            self.settle(now, id, connection);
+        }
+        self.enlist(tenant);
+        self.pump(now);
+    }
+
+    /// The server's side of a slot's socket has ended: the slot is free.
+    pub fn gone(&mut self, now: Duration, id: SlotId) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        let (tenant, state) = (slot.tenant, slot.state);
+        if state == State::Idle
+            && let Some(known) = self.tenants.get_mut(&tenant)
+            && let Some(at) = known.idle.iter().position(|idle| idle.slot == id)
+        {
+            // It ended by itself while idle.
+            let idle = known.idle.remove(at);
+            self.idle_order.remove(&idle.rank);
+        } else {
+            self.leave(id, state);
+        }
+        self.slots.remove(&id);
+        self.note_activity(tenant);
+        self.enlist(tenant);
+        self.pump(now);
+    }
+
+    /// How many connections may be open from now on. Those above it go when they come back.
+    pub fn set_granted(&mut self, now: Duration, granted: usize) {
+        self.granted = granted;
+        self.pump(now);
+    }
+
+    /// A tenant's route changed: connections opened for an older one are not handed out again.
+    pub fn invalidate(&mut self, now: Duration, tenant: TenantId, generation: i64) {
+        let Some(known) = self.tenants.get_mut(&tenant) else { return };
+        known.generation = known.generation.max(generation);
+        known.shut_until = None;
+        for idle in std::mem::take(&mut known.idle) {
+            self.idle_order.remove(&idle.rank);
+            self.close(idle.slot, idle.connection, State::Idle, Reason::Stale);
+        }
+        self.note_activity(tenant);
+        self.pump(now);
+    }
+
+    /// A tenant's door is shut: nobody waits in front of it.
+    pub fn shut(&mut self, tenant: TenantId) {
+        self.refuse_waiters(tenant, Refusal::TenantShut);
+    }
+
+    /// Cuts what a tenant has in use.
+    pub fn cut(&mut self, tenant: TenantId) {
+        let held = self.slots.iter().filter(|(_, slot)| slot.tenant == tenant && slot.state == State::InUse);
+        self.wishes.extend(held.map(|(&slot, _)| Wish::Cut { slot }));
+    }
+
+    /// The server does not answer. Every connection is of the past, those lent are cut, and nobody waits.
+    pub fn trip(&mut self) {
+        self.epoch += 1;
+        self.breaker = Breaker::Open;
+        self.ring.clear();
+        let tenants: Vec<TenantId> = self.tenants.keys().copied().collect();
+        for tenant in tenants {
+            let known = self.tenants.get_mut(&tenant).expect("listed just now");
+            known.place = None;
+            known.deficit = 0;
+            for idle in std::mem::take(&mut known.idle) {
+                self.idle_order.remove(&idle.rank);
+                self.close(idle.slot, idle.connection, State::Idle, Reason::Stale);
+            }
+            self.refuse_waiters(tenant, Refusal::ServerDown);
+        }
+        let held = self.slots.iter().filter(|(_, slot)| slot.state == State::InUse);
+        self.wishes.extend(held.map(|(&slot, _)| Wish::Cut { slot }));
+    }
+
+    /// The server answers again: logins go through, one at a time and then more.
+    pub fn heal(&mut self, now: Duration) {
+        if self.breaker == Breaker::Open {
+            self.breaker = Breaker::SlowStart;
+            self.gate = 1;
+            self.held_until = now;
+            self.pump(now);
+        }
+    }
+
+    /// What time alone changes: idle and old connections are closed, logins held back go on.
+    pub fn tick(&mut self, now: Duration) {
+        let opened_again: Vec<TenantId> = self
+            .tenants
+            .iter()
+            .filter(|(_, known)| known.shut_until.is_some_and(|until| now >= until))
+            .map(|(&tenant, _)| tenant)
+            .collect();
+        for tenant in opened_again {
+            self.tenants.get_mut(&tenant).expect("listed just now").shut_until = None;
+            self.note_activity(tenant);
+        }
+        while let Some((&rank, &tenant)) = self.idle_order.first_key_value() {
+            let known = self.tenants.get(&tenant).expect("an idle connection's tenant is known");
+            let idle = known.idle.iter().find(|idle| idle.rank == rank).expect("ranked as it lies there");
+            if now.saturating_sub(idle.since) < self.limits.idle {
+                break;
+            }
+            self.evict_longest_idle(Reason::Idle);
+        }
+        let old: Vec<(TenantId, SlotId)> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.state == State::Idle && now >= slot.until)
+            .map(|(&id, slot)| (slot.tenant, id))
+            .collect();
+        for (tenant, id) in old {
+            let known = self.tenants.get_mut(&tenant).expect("a slot's tenant is known");
+            let at = known.idle.iter().position(|idle| idle.slot == id).expect("its state says idle");
+            let idle = known.idle.remove(at);
+            self.idle_order.remove(&idle.rank);
+            self.close(id, idle.connection, State::Idle, Reason::Lifetime);
+        }
+        self.pump(now);
+    }
+
+    /// Closes everything that is idle, for good: nothing more is granted.
+    pub fn close_all(&mut self, now: Duration) {
+        self.granted = 0;
+        while self.evict_longest_idle(Reason::Stale) {}
+        self.pump(now);
+    }
+
+    /// What is to be done now; to be done in this order.
+    #[must_use]
+    pub fn wishes(&mut self) -> Vec<Wish<C, W>> {
+        std::mem::take(&mut self.wishes)
+    }
+
+    /// Whether there is anything to be done.
+    #[must_use]
+    pub fn has_wishes(&self) -> bool {
+        !self.wishes.is_empty()
+    }
+
+    /// What the connections are doing.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            granted: self.granted,
+            in_use: self.in_use,
+            idle: self.idle_order.len(),
+            connecting: self.connecting,
+            closing: self.closing,
+            waiting: self.waiting,
+            waiting_tenants: self.waiting_tenants,
+            active_tenants: self.active,
+        }
+    }
+
+    /// Whether the server is used.
+    #[must_use]
+    pub const fn breaker(&self) -> Breaker {
+        self.breaker
+    }
+
+    /// Counts the times that the server stopped answering.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How many connections were closed, by [`Reason::ALL`].
+    #[must_use]
+    pub const fn evictions(&self) -> [u64; Reason::ALL.len()] {
+        self.evictions
+    }
+
+    /// Tenants with a connection or a request that waits, each with what it has in use, idle and waiting.
+    pub fn tenants(&self) -> impl Iterator<Item = (TenantId, usize, usize, usize)> + '_ {
+        self.tenants
+            .iter()
+            .map(|(&id, known)| (id, known.in_use + known.connecting, known.idle.len(), known.waiting.len()))
+    }
+
+    /// Whether a connection would be handed out with what is known now.
+    #[must_use]
+    pub fn is_current(&self, id: SlotId) -> bool {
+        self.slots.get(&id).is_some_and(|slot| {
+            slot.epoch == self.epoch
+                && self.tenants.get(&slot.tenant).is_some_and(|known| slot.generation >= known.generation)
+        })
+    }
+
+    fn counts_open(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// A connection that nobody holds goes to its tenant's first waiter, or to rest.
+    fn settle(&mut self, now: Duration, id: SlotId, connection: C) {
+        let slot = self.slots.get_mut(&id).expect("settled while it has a slot");
+        let tenant = slot.tenant;
+        let known = self.tenants.get_mut(&tenant).expect("a slot's tenant is known");
+        if let Some(first) = known.waiting.pop_front() {
+            if slot.state != State::InUse {
+                slot.turn_began = now;
+            }
+            self.waiting -= 1;
+            self.waiting_tenants -= usize::from(known.waiting.is_empty());
+            self.enter(id, State::InUse);
+            self.wishes.push(Wish::Give { waiter: first.waiter, slot: id, connection });
+        } else {
+            self.next += 1;
+            let rank = self.next;
+            slot.state = State::Idle;
+            known.idle.push(Idle { slot: id, connection, since: now, rank });
+            self.idle_order.insert(rank, tenant);
+            self.note_activity(tenant);
+        }
+    }
+
+    /// Whether a connection that comes back is owed to somebody in the ring.
+    fn owed_by(&self, tenant: TenantId, turn_over: bool) -> bool {
+        if self.breaker == Breaker::Open || !self.idle_order.is_empty() {
+            return false;
+        }
+        let known = self.tenants.get(&tenant).expect("a slot's tenant is known");
+        let others = self.ring.len() - usize::from(known.place.is_some());
+        let coming = self.granted.saturating_sub(self.counts_open() - self.closing);
+        if others <= coming {
+            return false;
+        }
+        if known.waiting.is_empty() {
+            return true;
+        }
+        let weights = self.active_weight.max(1);
+        let share = (self.granted as u64 * u64::from(known.weight) / weights).max(1);
+        let held = (known.in_use + known.connecting) as u64;
+        held > share || (turn_over && self.active > self.granted)
+    }
+
+    /// Gives slots to the ring as far as they go, and makes room for the rest.
+    fn pump(&mut self, now: Duration) {
+        if self.breaker == Breaker::Open {
+            return;
+        }
+        if now >= self.held_until {
+            while self.connecting < self.gate && self.counts_open() < self.granted {
+                let Some(tenant) = self.next_in_ring() else { break };
+                self.connect(now, tenant);
+            }
+        }
+        // What is not closing should leave room for whom the gate would let in, and a little more.
+        let coming_in = self.ring.len().min(self.gate.saturating_sub(self.connecting));
+        let room = coming_in + self.slack();
+        while self.counts_open() - self.closing + room > self.granted {
+            let reason = if coming_in > 0 { Reason::Pressure } else { Reason::Slack };
+            if !self.evict_longest_idle(reason) {
+                break;
+            }
+        }
+    }
+
+    /// Slots kept free, so that a cold tenant doesn't wait for a close: 4 %, and none of a handful.
+    const fn slack(&self) -> usize {
+        if self.granted < 16 {
+            0
+        } else if self.granted < 50 {
+            2
+        } else {
+            self.granted / 25
+        }
+    }
+
+    fn connect(&mut self, now: Duration, tenant: TenantId) {
+        let id = SlotId(self.next_number());
+        let known = self.tenants.get(&tenant).expect("tenants in the ring are known");
+        // ± 20 %, so that connections opened together don't end together.
+        let spread = u32::try_from(id.0.wrapping_mul(0x9e37_79b9) % 401).unwrap_or(0);
+        let slot = Slot {
+            tenant,
+            state: State::Connecting,
+            generation: known.generation,
+            epoch: self.epoch,
+            until: now + self.limits.lifetime * (800 + spread) / 1000,
+            turn_began: now,
+        };
+        self.slots.insert(id, slot);
+        self.enter(id, State::Connecting);
+        self.enlist(tenant);
+        self.wishes.push(Wish::Connect { slot: id, tenant });
+    }
+
+    /// The tenant whose turn it is, at the head while its deficit lasts.
+    fn next_in_ring(&mut self) -> Option<TenantId> {
+        let (&place, &tenant) = self.ring.first_key_value()?;
+        let known = self.tenants.get_mut(&tenant).expect("tenants in the ring are known");
+        if known.deficit == 0 {
+            known.deficit = known.weight;
+        }
+        known.deficit -= 1;
+        if known.deficit == 0 {
+            self.next += 1;
+            known.place = Some(self.next);
+            self.ring.remove(&place);
+            self.ring.insert(self.next, tenant);
+        }
+        Some(tenant)
+    }
+
+    /// Puts a tenant in the ring, or out of it, as it wants a login or doesn't.
+    fn enlist(&mut self, tenant: TenantId) {
+        let Some(known) = self.tenants.get_mut(&tenant) else { return };
+        let wants = self.breaker != Breaker::Open && known.wants_login(&self.limits);
+        match known.place {
+            None if wants => {
+                self.next += 1;
+                known.place = Some(self.next);
+                self.ring.insert(self.next, tenant);
+            }
+            Some(place) if !wants => {
+                known.place = None;
+                known.deficit = 0;
+                self.ring.remove(&place);
+            }
+            _ => {}
+        }
+    }
+
+    fn evict_longest_idle(&mut self, reason: Reason) -> bool {
+        let Some((rank, tenant)) = self.idle_order.pop_first() else { return false };
+        let known = self.tenants.get_mut(&tenant).expect("an idle connection's tenant is known");
+        let at = known.idle.iter().position(|idle| idle.rank == rank).expect("ranked as it lies there");
+        let idle = known.idle.remove(at);
+        self.close(idle.slot, idle.connection, State::Idle, reason);
+        true
+    }
+
+    /// Wishes a connection closed that is in this state. An idle one has left its tenant's list already.
+    fn close(&mut self, id: SlotId, connection: C, state: State, reason: Reason) {
+        self.evictions[reason as usize] += 1;
+        self.leave(id, state);
+        self.enter(id, State::Closing);
+        self.wishes.push(Wish::Close { slot: id, connection });
+    }
+
+    fn refuse_waiters(&mut self, tenant: TenantId, why: Refusal) {
+        let Some(known) = self.tenants.get_mut(&tenant) else { return };
+        self.waiting -= known.waiting.len();
+        self.waiting_tenants -= usize::from(!known.waiting.is_empty());
+        let waiting = std::mem::take(&mut known.waiting);
+        self.wishes.extend(waiting.into_iter().map(|it| Wish::Refuse { waiter: it.waiter, why }));
+        self.enlist(tenant);
+        self.note_activity(tenant);
+    }
+
+    fn leave(&mut self, id: SlotId, state: State) {
+        let slot = &self.slots[&id];
+        let known = self.tenants.get_mut(&slot.tenant).expect("a slot's tenant is known");
+        let (of_tenant, of_all) = match state {
+            State::Connecting => (&mut known.connecting, &mut self.connecting),
+            State::InUse => (&mut known.in_use, &mut self.in_use),
+            State::Closing => (&mut known.closing, &mut self.closing),
+            // Counted by the lists it was taken from.
+            State::Idle => return,
+        };
+        *of_tenant -= 1;
+        *of_all -= 1;
+    }
+
+    fn enter(&mut self, id: SlotId, state: State) {
+        let slot = self.slots.get_mut(&id).expect("entered while it has a slot");
+        slot.state = state;
+        let tenant = slot.tenant;
+        let known = self.tenants.get_mut(&tenant).expect("a slot's tenant is known");
+        let (of_tenant, of_all) = match state {
+            State::Connecting => (&mut known.connecting, &mut self.connecting),
+            State::InUse => (&mut known.in_use, &mut self.in_use),
+            State::Closing => (&mut known.closing, &mut self.closing),
+            State::Idle => unreachable!("only `settle` lays a connection to rest"),
+        };
+        *of_tenant += 1;
+        *of_all += 1;
+        self.note_activity(tenant);
+    }
+
+    /// Keeps count of the active, and forgets a tenant of which nothing is left.
+    fn note_activity(&mut self, tenant: TenantId) {
+        let Some(known) = self.tenants.get_mut(&tenant) else { return };
+        let active = known.is_active();
+        if active != known.counted_active {
+            known.counted_active = active;
+            let weight = u64::from(known.weight);
+            if active {
+                self.active += 1;
+                self.active_weight += weight;
+            } else {
+                self.active -= 1;
+                self.active_weight -= weight;
+            }
+        }
+        if self.tenants.get(&tenant).is_some_and(Tenant::is_nothing) {
+            self.tenants.remove(&tenant);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What the scheduler knows of one tenant while the tenant has anything on the server.
+
+use super::{Limits, SlotId};
+use std::{collections::VecDeque, time::Duration};
+
+#[derive(Debug)]
+pub(super) struct Waiting<W> {
+    pub(super) id: u64,
+    pub(super) waiter: W,
+}
+
+#[derive(Debug)]
+pub(super) struct Idle<C> {
+    pub(super) slot: SlotId,
+    pub(super) connection: C,
+    pub(super) since: Duration,
+    /// Its key in the order of idleness.
+    pub(super) rank: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Tenant<C, W> {
+    pub(super) weight: u32,
+    /// Connections of an older route than this are not handed out.
+    pub(super) generation: i64,
+    pub(super) idle: Vec<Idle<C>>,
+    pub(super) waiting: VecDeque<Waiting<W>>,
+    pub(super) in_use: usize,
+    pub(super) connecting: usize,
+    pub(super) closing: usize,
+    /// Its place in the ring, while it wants a login.
+    pub(super) place: Option<u64>,
+    /// Grants that it may still have before the ring turns.
+    pub(super) deficit: u32,
+    pub(super) counted_active: bool,
+    /// Its own way in failed: nobody tries again before this.
+    pub(super) shut_until: Option<Duration>,
+}
+
+impl<C, W> Tenant<C, W> {
+    pub(super) fn new() -> Self {
+        Self {
+            weight: 1,
+            generation: 0,
+            idle: Vec::new(),
+            waiting: VecDeque::new(),
+            in_use: 0,
+            connecting: 0,
+            closing: 0,
+            place: None,
+            deficit: 0,
+            counted_active: false,
+            shut_until: None,
+        }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.in_use + self.idle.len() + self.connecting
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        self.in_use + self.connecting > 0 || !self.waiting.is_empty()
+    }
+
+    pub(super) fn wants_login(&self, limits: &Limits) -> bool {
+        self.waiting.len() > self.connecting
+            && self.connecting < limits.logins_per_tenant
+            && self.held() < limits.per_tenant
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
+        self.held() + self.closing == 0
+            && self.waiting.is_empty()
+            && self.place.is_none()
+            && self.shut_until.is_none()
+    }
+}

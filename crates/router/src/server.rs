@@ -1,0 +1,434 @@
+//! One server's connections: the scheduler under a lock, and the sockets that do what it wishes.
+//!
+//! The lock is held for the decision alone, some hundreds of nanoseconds; whatever is to be done is done after it.
+//! A [`Permit`] goes into each socket and tells the scheduler of its end, so that no path, however it is cut short, can
+//! lose a slot or use one twice.
+
+use crate::{
+    Directory, Route, RouterOptions,
+    figures::{HistogramRecorder, ServerFigures, TenantFigures},
+    follow::Leash,
+    scheduler::{Breaker, Connection, Failure, Path, Reason, Refusal, Scheduler, SlotId, Wish},
+};
+use dashmap::DashMap;
+use portero_kernel::{ServerId, TenantId, with_causes};
+use portero_pg::{Address, Class, Fate, Lender, OpenError, TenantConnection, TenantDb, classify};
+use portero_registry::{Registry, RegistryError, TenantStatus};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::AbortHandle,
+    time::timeout,
+};
+use tokio_postgres::error::SqlState;
+
+/// How many tenants the figures name.
+const TOP: usize = 12;
+
+impl Connection for TenantConnection {
+    fn is_closed(&self) -> bool {
+        Self::is_closed(self)
+    }
+
+    fn is_near(&self) -> bool {
+        Self::is_near(self)
+    }
+}
+
+type Waiter = oneshot::Sender<Result<TenantDb, Refusal>>;
+type Scheduling = Scheduler<TenantConnection, Waiter>;
+
+/// A server that tenants' databases are on.
+pub(crate) struct Server {
+    pub(crate) id: ServerId,
+    pub(crate) name: String,
+    pub(crate) address: RwLock<Address>,
+    /// Rung when something suggests that the server doesn't answer.
+    pub(crate) nudge: Notify,
+    /// Connections that tenants together may hold, as the server said.
+    capacity: AtomicUsize,
+    /// Sessions that the server counts as this router's, less those that the router counts.
+    pub(crate) drift: AtomicI64,
+    scheduling: Mutex<Scheduling>,
+    cutters: DashMap<SlotId, AbortHandle>,
+    application: String,
+    began: Instant,
+    around: Surroundings,
+    connects: HistogramRecorder,
+    checkouts: [HistogramRecorder; Path::ALL.len()],
+    connect_failures: Mutex<BTreeMap<String, u64>>,
+    me: Weak<Self>,
+}
+
+/// What a server needs of the router that it belongs to.
+pub(crate) struct Surroundings {
+    pub(crate) registry: Registry,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) leash: Arc<Leash>,
+    /// Rung when the leases should be looked at.
+    pub(crate) hurry: Arc<Notify>,
+    pub(crate) options: RouterOptions,
+}
+
+/// A slot, as long as a socket of it lasts.
+struct Permit {
+    server: Arc<Server>,
+    slot: SlotId,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.server.cutters.remove(&self.slot);
+        self.server.decide(|scheduling, now| scheduling.gone(now, self.slot));
+    }
+}
+
+/// A place in the queue, given up when the request is dropped.
+struct Place<'a> {
+    server: &'a Server,
+    tenant: TenantId,
+    number: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.server.decide(|scheduling, now| scheduling.cancel(now, self.tenant, self.number));
+    }
+}
+
+/// Why a login came to nothing.
+enum NoLogin {
+    /// The route is not what it was when the login was wished for.
+    Outdated,
+    /// The tenant's door is shut.
+    Shut,
+    /// The route's secret doesn't open, or can't be read again.
+    Registry(RegistryError),
+    /// PostgreSQL, or the way there.
+    Open(OpenError),
+    /// It took too long.
+    Late,
+}
+
+impl Server {
+    pub(crate) fn new(
+        id: ServerId,
+        name: String,
+        address: Address,
+        application: String,
+        around: Surroundings,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            id,
+            name,
+            address: RwLock::new(address),
+            nudge: Notify::new(),
+            capacity: AtomicUsize::new(0),
+            drift: AtomicI64::new(0),
+            scheduling: Mutex::new(Scheduler::new(around.options.limits)),
+            cutters: DashMap::new(),
+            application,
+            began: Instant::now(),
+            around,
+            connects: HistogramRecorder::default(),
+            checkouts: Default::default(),
+            connect_failures: Mutex::default(),
+            me: me.clone(),
+        })
+    }
+
+    /// Lends a connection to this tenant.
+    pub(crate) async fn lend(&self, route: &Route) -> Result<TenantDb, Refused> {
+        let began = Instant::now();
+        let taken = {
+            let mut scheduling = self.scheduling();
+            let now = began.saturating_duration_since(self.began);
+            match scheduling.take(now, route.tenant) {
+                Some(taken) => Ok((taken, scheduling.wishes())),
+                None => {
+                    let (waiter, answer) = oneshot::channel();
+                    let place = scheduling.wait(now, route.tenant, route.weight, waiter);
+                    Err((place.map_err(|(_, why)| Refused::Scheduler(why)), answer, scheduling.wishes()))
+                }
+            }
+        };
+        match taken {
+            Ok(((slot, connection), wishes)) => {
+                let lent = self.lent(slot, connection);
+                self.fulfil(wishes);
+                self.checkouts[Path::Idle as usize].observe(began.elapsed());
+                Ok(lent)
+            }
+            Err((place, answer, wishes)) => {
+                self.fulfil(wishes);
+                let (number, path) = place?;
+                let _place = Place { server: self, tenant: route.tenant, number };
+                let answer =
+                    timeout(self.around.options.deadline, answer).await.map_err(|_| Refused::Late)?;
+                // Each waiter is answered before it is dropped; a runtime that ends drops them all.
+                let lent = answer.map_err(|_| Refused::Late)?.map_err(Refused::Scheduler)?;
+                self.checkouts[path as usize].observe(began.elapsed());
+                Ok(lent)
+            }
+        }
+    }
+
+    /// Makes a decision, and does what it wishes.
+    pub(crate) fn decide<T>(&self, decision: impl FnOnce(&mut Scheduling, Duration) -> T) -> T {
+        let (outcome, wishes) = {
+            let mut scheduling = self.scheduling();
+            let outcome = decision(&mut scheduling, self.began.elapsed());
+            (outcome, scheduling.wishes())
+        };
+        self.fulfil(wishes);
+        outcome
+    }
+
+    pub(crate) fn breaker(&self) -> Breaker {
+        self.scheduling().breaker()
+    }
+
+    pub(crate) fn counts(&self) -> crate::scheduler::Counts {
+        self.scheduling().counts()
+    }
+
+    /// Connections that tenants together may hold, as the server last said; 0 before it has.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_capacity(&self, capacity: usize) {
+        if self.capacity.swap(capacity, Ordering::Relaxed) != capacity {
+            self.around.hurry.notify_one();
+        }
+    }
+
+    /// The name that this router's sessions bear.
+    pub(crate) fn application(&self) -> &str {
+        &self.application
+    }
+
+    pub(crate) fn figures(&self) -> ServerFigures {
+        let scheduling = self.scheduling();
+        let counts = scheduling.counts();
+        let mut tenants: Vec<_> = scheduling.tenants().collect();
+        let (breaker, epoch, evictions) = (scheduling.breaker(), scheduling.epoch(), scheduling.evictions());
+        drop(scheduling);
+        tenants.sort_unstable_by_key(|(tenant, in_use, idle, waiting)| {
+            (std::cmp::Reverse((waiting + in_use, *idle)), *tenant)
+        });
+        let top = tenants
+            .into_iter()
+            .filter_map(|(tenant, in_use, idle, waiting)| {
+                let route = self.around.directory.by_tenant(tenant)?;
+                Some(TenantFigures { tenant, subdomain: route.subdomain.to_string(), in_use, idle, waiting })
+            })
+            .take(TOP)
+            .collect();
+        ServerFigures {
+            id: self.id,
+            name: self.name.clone(),
+            capacity: self.capacity(),
+            granted: counts.granted,
+            in_use: counts.in_use,
+            idle: counts.idle,
+            connecting: counts.connecting,
+            closing: counts.closing,
+            waiting: counts.waiting,
+            waiting_tenants: counts.waiting_tenants,
+            active_tenants: counts.active_tenants,
+            breaker,
+            epoch,
+            drift: self.drift.load(Ordering::Relaxed),
+            evictions: Reason::ALL.map(|reason| (reason.as_str(), evictions[reason as usize])),
+            connect_failures: self.connect_failures.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            checkout: Path::ALL.map(|path| (path.as_str(), self.checkouts[path as usize].snapshot())),
+            connect: self.connects.snapshot(),
+            top,
+        }
+    }
+
+    fn scheduling(&self) -> MutexGuard<'_, Scheduling> {
+        // A panic under the lock would be a mistake of the scheduler's; its counts are still the best there is.
+        self.scheduling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn this(&self) -> Arc<Self> {
+        self.me.upgrade().expect("called through the Arc that it lives in")
+    }
+
+    fn lent(&self, slot: SlotId, connection: TenantConnection) -> TenantDb {
+        TenantDb::lend(connection, self.this(), slot.0)
+    }
+
+    fn fulfil(&self, wishes: Vec<Wish<TenantConnection, Waiter>>) {
+        for wish in wishes {
+            match wish {
+                Wish::Connect { slot, tenant } => {
+                    let permit = Arc::new(Permit { server: self.this(), slot });
+                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                        runtime.spawn(log_in(permit, tenant));
+                    }
+                }
+                Wish::Close { connection, .. } => connection.close(),
+                Wish::Cut { slot } => {
+                    if let Some(cutter) = self.cutters.get(&slot) {
+                        cutter.abort();
+                    }
+                }
+                // A waiter that left meanwhile drops what it is sent, which brings it back.
+                Wish::Give { waiter, slot, connection } => drop(waiter.send(Ok(self.lent(slot, connection)))),
+                Wish::Refuse { waiter, why } => drop(waiter.send(Err(why))),
+                Wish::Wake { after } => {
+                    let server = self.this();
+                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                        runtime.spawn(async move {
+                            tokio::time::sleep(after).await;
+                            server.decide(Scheduling::tick);
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    async fn open(&self, tenant: TenantId, permit: &Arc<Permit>) -> Result<(TenantConnection, i64), NoLogin> {
+        let route = self.around.directory.by_tenant(tenant).ok_or(NoLogin::Shut)?;
+        match self.open_by(&route, permit).await {
+            // The password may have changed a moment ago, and word of it be under way.
+            Err(NoLogin::Open(OpenError::Login(error)))
+                if error.code() == Some(&SqlState::INVALID_PASSWORD) =>
+            {
+                let row = self.around.registry.route_of(tenant).await.map_err(NoLogin::Registry)?;
+                let newer = row.map(Route::from).filter(|newer| newer.sealed_login != route.sealed_login);
+                match newer {
+                    Some(newer) => {
+                        let newer = Arc::new(newer);
+                        self.around.directory.put(Arc::clone(&newer));
+                        self.open_by(&newer, permit).await
+                    }
+                    None => Err(NoLogin::Open(OpenError::Login(error))),
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn open_by(&self, route: &Route, permit: &Arc<Permit>) -> Result<(TenantConnection, i64), NoLogin> {
+        if route.server != self.id {
+            return Err(NoLogin::Outdated);
+        }
+        if route.status != TenantStatus::Active {
+            return Err(NoLogin::Shut);
+        }
+        let login =
+            self.around.registry.open_login(route.tenant, &route.sealed_login).map_err(NoLogin::Registry)?;
+        let config = self.address.read().unwrap_or_else(PoisonError::into_inner).login(
+            login.role().as_str(),
+            &login.password,
+            login.database.as_str(),
+            &self.application,
+        );
+        let connection =
+            TenantConnection::open(&config, route.tenant, Arc::clone(permit)).await.map_err(NoLogin::Open)?;
+        Ok((connection, route.generation))
+    }
+
+    fn note_failure(&self, tenant: TenantId, why: &NoLogin) -> Failure {
+        let (failure, key, cause) = match why {
+            NoLogin::Outdated => (Failure::Tenant, None, None),
+            NoLogin::Shut => (Failure::Tenant, None, None),
+            NoLogin::Registry(error) => (Failure::Tenant, None, Some(with_causes(error))),
+            NoLogin::Late => (Failure::Server, Some("timeout"), None),
+            NoLogin::Open(error) => {
+                let (failure, key) = verdict(error);
+                (failure, Some(key), Some(with_causes(error)))
+            }
+        };
+        if let Some(key) = key {
+            let mut failures = self.connect_failures.lock().unwrap_or_else(PoisonError::into_inner);
+            *failures.entry(key.to_owned()).or_default() += 1;
+        }
+        // The server's own troubles are told once, by whoever watches it.
+        if failure == Failure::Tenant
+            && let Some(cause) = cause
+        {
+            tracing::warn!(%tenant, server = self.name, cause, "a tenant's database can't be logged in to");
+        }
+        failure
+    }
+}
+
+/// Why nothing was lent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Refused {
+    Scheduler(Refusal),
+    Late,
+}
+
+async fn log_in(permit: Arc<Permit>, tenant: TenantId) {
+    let (server, slot) = (&permit.server, permit.slot);
+    if server.around.leash.is_slack() {
+        server.decide(|scheduling, now| scheduling.failed(now, slot, Failure::Server));
+        return;
+    }
+    let began = Instant::now();
+    let outcome = timeout(server.around.options.login, server.open(tenant, &permit))
+        .await
+        .unwrap_or(Err(NoLogin::Late));
+    match outcome {
+        Ok((connection, generation)) => {
+            server.connects.observe(began.elapsed());
+            server.cutters.insert(slot, connection.cutter());
+            server.decide(|scheduling, now| scheduling.opened(now, slot, generation, connection));
+        }
+        Err(why) => {
+            let failure = server.note_failure(tenant, &why);
+            server.decide(|scheduling, now| scheduling.failed(now, slot, failure));
+            if failure == Failure::Server {
+                server.nudge.notify_one();
+            }
+        }
+    }
+}
+
+/// Whose fault a failed login is, and the name it is counted under.
+fn verdict(error: &OpenError) -> (Failure, &str) {
+    let error = match error {
+        OpenError::Unreachable(_) => return (Failure::Server, "io"),
+        OpenError::ReadOnly => return (Failure::Server, "25006"),
+        OpenError::Login(error) | OpenError::NotTheTenant(portero_pg::NotTheTenant::Unreadable(error)) => {
+            error
+        }
+        OpenError::NotTheTenant(_) => return (Failure::Tenant, "wrong-mark"),
+    };
+    let failure = match classify(error) {
+        // "too many connections for role": the server has room for others.
+        Class::TooManyConnections
+            if error.as_db_error().and_then(|db| db.routine()) != Some("InitializeSessionUserId") =>
+        {
+            Failure::Full
+        }
+        Class::Unavailable => Failure::Server,
+        _ => Failure::Tenant,
+    };
+    (failure, error.code().map_or("io", SqlState::code))
+}
+
+impl Lender for Server {
+    fn take_back(&self, ticket: u64, connection: TenantConnection, fate: Fate) {
+        if fate == Fate::Suspect {
+            self.nudge.notify_one();
+        }
+        self.decide(|scheduling, now| {
+            scheduling.release(now, SlotId(ticket), connection, fate == Fate::Clean);
+        });
+    }
+}

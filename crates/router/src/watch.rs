@@ -1,0 +1,165 @@
+//! One task per server: does it answer, how much can it bear, and what does time alone change.
+//!
+//! A login that fails, a statement that the server ended, a session of our own that broke: each only *suggests* that the
+//! server is down. The prober then asks the server itself, and its answer decides for all tenants at once. While the
+//! server is down there is one login under way to it, the prober's, and everybody else is answered at once.
+
+use crate::{scheduler::Breaker, server::Server};
+use portero_pg::{Session, tokio_postgres::Config};
+use std::{
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tokio_postgres::config::TargetSessionAttrs;
+
+/// How often a server is looked at while all is well.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often a server is asked while anybody uses it.
+const ASK: Duration = Duration::from_secs(1);
+/// How often it is asked while it doesn't answer.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// For how long an answer is waited for. A server that is merely busy should not be taken for one that is gone.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the sessions are counted from the server's side.
+const RECONCILE: Duration = Duration::from_secs(10);
+/// Connections left for operators, for provisioning, and for the registry where it is on the same server.
+const RESERVE: i64 = 24;
+
+/// The prober's own connection.
+pub(crate) struct Watch {
+    server: Arc<Server>,
+    admin: watch::Receiver<Config>,
+    session: Option<Session>,
+    asked: Instant,
+    reconciled: Instant,
+}
+
+impl Watch {
+    pub(crate) fn new(server: Arc<Server>, admin: watch::Receiver<Config>) -> Self {
+        let now = Instant::now();
+        Self { server, admin, session: None, asked: now, reconciled: now }
+    }
+
+    /// Watches until the sender of the server's address is gone.
+    pub(crate) async fn run(mut self) {
+        self.ask().await;
+        loop {
+            let nudged = tokio::select! {
+                changed = self.admin.changed() => {
+                    if changed.is_err() { return }
+                    self.session = None;
+                    true
+                }
+                () = self.server.nudge.notified() => true,
+                () = tokio::time::sleep(if self.server.breaker() == Breaker::Open { ASK_AGAIN } else { LOOK }) => false,
+            };
+            self.server.decide(crate::scheduler::Scheduler::tick);
+            let broken = self.session.as_ref().is_some_and(|session| session.is_closed());
+            let due = match self.server.breaker() {
+                Breaker::Open => true,
+                _ => self.server.counts().active_tenants > 0 && self.asked.elapsed() >= ASK,
+            };
+            let unknown = self.server.capacity() == 0;
+            if nudged || broken || due || unknown {
+                self.ask().await;
+            }
+        }
+    }
+
+    async fn ask(&mut self) {
+        let was_open = self.server.breaker() == Breaker::Open;
+        let answered =
+            timeout(PATIENCE, self.answer()).await.unwrap_or_else(|_| Err("it took too long".into()));
+        self.asked = Instant::now();
+        match answered {
+            Ok(capacity) => {
+                self.server.set_capacity(capacity);
+                if was_open {
+                    tracing::info!(server = self.server.name, capacity, "the server answers again");
+                    self.server.decide(crate::scheduler::Scheduler::heal);
+                }
+                if self.reconciled.elapsed() >= RECONCILE {
+                    self.reconciled = Instant::now();
+                    self.reconcile().await;
+                }
+            }
+            Err(cause) => {
+                self.session = None;
+                if !was_open {
+                    tracing::warn!(
+                        server = self.server.name,
+                        cause,
+                        "the server does not answer: its tenants are refused"
+                    );
+                    self.server.decide(|scheduling, _| scheduling.trip());
+                }
+            }
+        }
+    }
+
+    /// What tenants together may hold, from a server that answers and takes writes where it is to.
+    async fn answer(&mut self) -> Result<usize, String> {
+        let admin = self.admin.borrow().clone();
+        let session = match self.session.take().filter(|session| !session.is_closed()) {
+            Some(session) => session,
+            None => portero_pg::connect(&admin).await.map_err(|error| portero_kernel::with_causes(&error))?,
+        };
+        let row = session
+            .query_one(
+                "SELECT pg_is_in_recovery(), current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint",
+                &[],
+            )
+            .await
+            .map_err(|error| portero_kernel::with_causes(&error))?;
+        if row.get::<_, bool>(0) && admin.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
+            return Err("it takes no writes".into());
+        }
+        if self.server.capacity() == 0 {
+            // What this router left there in an earlier life is not counted by anybody else.
+            end_sessions(&session, self.server.application())
+                .await
+                .map_err(|error| portero_kernel::with_causes(&error))?;
+        }
+        self.session = Some(session);
+        Ok(usize::try_from(row.get::<_, i64>(1) - RESERVE).unwrap_or(0).max(1))
+    }
+
+    /// Compares what the server counts as ours with what we count.
+    async fn reconcile(&mut self) {
+        let Some(session) = &self.session else { return };
+        let counted = session
+            .query_one(
+                "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name = $1",
+                &[&self.server.application()],
+            )
+            .await;
+        if let Ok(row) = counted {
+            let ours = i64::try_from(self.server.counts().open()).unwrap_or(i64::MAX);
+            self.server.drift.store(row.get::<_, i64>(0) - ours, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Ends what a router that is no more left on a server.
+pub(crate) async fn fence_off(admin: &Config, application: &str) -> Result<(), tokio_postgres::Error> {
+    let session = portero_pg::connect(admin).await?;
+    end_sessions(&session, application).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn end_sessions(session: &Session, application: &str) -> Result<(), tokio_postgres::Error> {
+    const END: &str =
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_catalog.pg_stat_activity WHERE application_name = $1";
+    session.execute(END, &[&application]).await.map(|_| ())
+}
+
+impl Server {
+    pub(crate) fn set_address(&self, address: portero_pg::Address) {
+        *self.address.write().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+}
