@@ -50,6 +50,13 @@ proptest! {
     }
 }
 
+#[test]
+fn what_a_fenced_router_still_holds_by_its_own_account_takes_nothing_from_others() {
+    let other = Holding { router: router(0), live: true, granted: 8, held: 8, wanted: 8, used: 8 };
+    let own = decide(10, Report { router: router(1), held: 9, wanted: 9, used: 0 }, &[other]);
+    assert_eq!((own.granted, own.held, own.counted()), (2, 0, 2));
+}
+
 /// A router as it is, beside what the registry has of it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Real {
