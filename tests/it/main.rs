@@ -14,6 +14,7 @@ mod hosts;
 mod isolation;
 mod lifecycle;
 mod nginx;
+mod ping;
 mod recovery;
 mod signup;
 mod site;

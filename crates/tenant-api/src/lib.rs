@@ -6,6 +6,7 @@
 
 mod actor;
 pub mod login;
+pub mod ping;
 mod routes;
 pub mod settings;
 mod store;

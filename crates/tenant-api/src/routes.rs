@@ -2,6 +2,7 @@
 
 use crate::{
     Actor, Admin, Role, TenantApi, User, login,
+    ping::{self, Nonce},
     settings::{self, Settings},
     users,
 };
@@ -14,7 +15,7 @@ use time::OffsetDateTime;
 /// Adds the routes, for tenants' hosts.
 pub fn configure(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/api/v1/ping").route(read().to(ping)))
+        .service(web::resource("/api/v1/ping").route(read().to(get_ping)))
         .service(web::resource("/api/v1/auth/login").route(web::post().to(log_in)))
         .service(web::resource("/api/v1/auth/logout").route(web::post().to(log_out)))
         .service(web::resource("/api/v1/me").route(read().to(me)))
@@ -34,15 +35,35 @@ pub fn configure(config: &mut web::ServiceConfig) {
         );
 }
 
+#[derive(Deserialize)]
+struct AskPing {
+    nonce: Option<String>,
+}
+
 #[derive(Serialize)]
 struct Ping<'a> {
     status: &'static str,
     tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<String>,
 }
 
-async fn ping(tenant: TenantCtx, db: Db) -> Result<HttpResponse, Problem> {
-    db.query_one("SELECT 1", &[]).await?;
-    Ok(HttpResponse::Ok().json(Ping { status: "ok", tenant: tenant.subdomain().as_str() }))
+/// What is asked is looked at first: a nonce that is refused takes no connection.
+async fn get_ping(
+    tenant: TenantCtx,
+    request: HttpRequest,
+    web::Query(asked): web::Query<AskPing>,
+) -> Result<HttpResponse, Problem> {
+    let nonce = asked.nonce.map(Nonce::parse).transpose()?;
+    let db = Db::of(&request).await?;
+    let nonce = match nonce {
+        Some(nonce) => Some(ping::echo(&db, tenant.id(), &nonce).await?),
+        None => {
+            ping::answers(&db).await?;
+            None
+        }
+    };
+    Ok(HttpResponse::Ok().json(Ping { status: "ok", tenant: tenant.subdomain().as_str(), nonce }))
 }
 
 #[derive(Deserialize)]
