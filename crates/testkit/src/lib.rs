@@ -30,6 +30,7 @@
 
 mod actors;
 mod app;
+mod chaos;
 mod chrome;
 mod cluster;
 mod command;
@@ -43,6 +44,7 @@ mod wait;
 
 pub use actors::{Api, Browser};
 pub use app::{AppBuilder, BASE_DOMAIN, Company, DatabaseLogin, TestApp, new_password};
+pub use chaos::{ChaosProxy, Mode, Way};
 pub use chrome::{Chrome, ChromeOptions};
 pub use cluster::TestCluster;
 pub use command::{Outcome, Portero};
