@@ -125,6 +125,11 @@ impl Cluster {
         self.server.as_mut().is_some_and(Server::is_alive)
     }
 
+    /// Changes a setting of postgresql.conf, from the server's next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.options.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Stops the server but keeps the cluster in hand, for [`Cluster::resume`]. No effect when it isn't running.
     ///
     /// # Errors

@@ -242,7 +242,7 @@ impl Line {
     async fn changed(&mut self) {
         if self.rules.changed().await.is_err() {
             // The proxy is gone, and this task with it.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

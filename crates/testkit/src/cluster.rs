@@ -1,9 +1,13 @@
 //! A throw-away PostgreSQL cluster, prepared as `deploy/bootstrap.sql` and `portero dev` prepare one.
 
-use crate::scratch_dir;
+use crate::{ChaosProxy, scratch_dir};
 use portero_devpg::{Binaries, Cluster, ClusterOptions, Lifetime, StopMode};
 use portero_pg::{Session, connect, ident, literal};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    collections::BTreeSet,
+    fs,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -52,7 +56,15 @@ impl TestCluster {
     /// # Panics
     /// Without PostgreSQL.
     pub async fn private() -> Arc<Self> {
-        Self::with_hba(&HBA).await
+        Self::with(&HBA, &[]).await
+    }
+
+    /// One of the test's own, with these settings.
+    ///
+    /// # Panics
+    /// Without PostgreSQL.
+    pub async fn with_settings(settings: &[(&str, &str)]) -> Arc<Self> {
+        Self::with(&HBA, settings).await
     }
 
     /// One as managed services have them: pg_hba.conf lets everybody try every database.
@@ -60,15 +72,17 @@ impl TestCluster {
     /// # Panics
     /// Without PostgreSQL.
     pub async fn managed() -> Arc<Self> {
-        Self::with_hba(&MANAGED_HBA).await
+        Self::with(&MANAGED_HBA, &[]).await
     }
 
-    async fn with_hba(hba: &'static [&'static str]) -> Arc<Self> {
+    async fn with(hba: &'static [&'static str], settings: &[(&str, &str)]) -> Arc<Self> {
+        let settings = SETTINGS.iter().chain(settings);
+        let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let cluster = spawn_blocking(move || {
             let binaries = Binaries::find(None).expect("PostgreSQL is installed");
             let mut options = ClusterOptions::new(binaries, scratch_dir("cluster"));
             options.lifetime = Lifetime::Throwaway;
-            options.settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+            options.settings = settings;
             options.hba = hba.iter().map(|line| (*line).to_owned()).collect();
             Cluster::start(options).expect("a cluster starts")
         });
@@ -116,8 +130,26 @@ impl TestCluster {
             session.batch_execute(&sql).await.expect("a registry is created");
         }
         session.close().await;
-        let url = format!("postgresql://{ROLE}:{}@127.0.0.1:{}/{name}", self.password, self.port);
+        let url = self.url(self.address(), &name);
         (name, url)
+    }
+
+    /// How Portero's role reaches a database, by the server's own address or by that of a proxy before it.
+    #[must_use]
+    pub fn url(&self, address: SocketAddr, database: &str) -> String {
+        format!("postgresql://{ROLE}:{}@{address}/{database}", self.password)
+    }
+
+    /// A proxy before this server.
+    #[must_use]
+    pub fn proxy(&self) -> ChaosProxy {
+        ChaosProxy::before(self.address())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// The port on 127.0.0.1.
@@ -185,6 +217,40 @@ impl TestCluster {
         assert_eq!(port.await.expect("resuming doesn't panic"), self.port, "somebody took the server's port");
     }
 
+    /// Stops the server and starts it again.
+    ///
+    /// # Panics
+    /// As the two.
+    pub async fn restart(self: &Arc<Self>, mode: StopMode) {
+        self.halt(mode).await;
+        self.resume().await;
+    }
+
+    /// Changes a setting, from the next start on. Only for private ones.
+    ///
+    /// # Panics
+    /// Never: nothing panics while it is changed.
+    pub fn set(&self, name: &str, value: &str) {
+        self.cluster.lock().expect("no test holds it").set(name, value);
+    }
+
+    /// Stops all its processes in their tracks, as a machine that hangs: sockets stay open and nobody answers. They run
+    /// on when the guard is dropped. Only for private ones.
+    ///
+    /// # Panics
+    /// While it is halted.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen {
+        let postmaster = self.cluster.lock().expect("no test holds it").postmaster_pid().expect("it runs");
+        let mut frozen = Frozen(BTreeSet::new());
+        // The postmaster first: afterwards it starts no more of them.
+        frozen.freeze(postmaster);
+        while let Some(child) = children(postmaster).into_iter().find(|pid| !frozen.0.contains(pid)) {
+            frozen.freeze(child);
+        }
+        frozen
+    }
+
     /// The server's log, since its last start.
     ///
     /// # Panics
@@ -192,6 +258,45 @@ impl TestCluster {
     #[must_use]
     pub fn server_log(&self) -> String {
         let file = self.cluster.lock().expect("no test holds it").log_file();
-        std::fs::read_to_string(file).expect("the server's log is there")
+        fs::read_to_string(file).expect("the server's log is there")
     }
+}
+
+/// A server that hangs. Dropped, it runs on.
+#[derive(Debug)]
+pub struct Frozen(BTreeSet<u32>);
+
+impl Frozen {
+    fn freeze(&mut self, pid: u32) {
+        signal(pid, Signal::STOP);
+        self.0.insert(pid);
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            signal(*pid, Signal::CONT);
+        }
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // One that has ended meanwhile is no concern.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// The processes that this one started and that still are.
+fn children(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("there is a /proc").flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+/// The second field after the name, which is in parentheses and may hold anything.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

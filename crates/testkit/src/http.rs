@@ -133,18 +133,39 @@ impl Request {
     /// Without an answer; and where an answer of the public listener lacks what all must have.
     #[track_caller]
     pub fn send(self) -> impl Future<Output = Answer> {
-        let caller = std::panic::Location::caller();
+        let what = self.what(std::panic::Location::caller());
         async move {
-            let (what, public) = (format!("{} {} (at {caller})", self.method, self.path), self.http.public);
-            let response = self.open().await;
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            let body = response.bytes().await.unwrap_or_else(|error| panic!("{what} broke off: {error}"));
-            let answer = Answer { status, headers, body: body.to_vec(), what };
-            if public {
-                answer.check();
-            }
-            answer
+            let answer = self.read(what.clone()).await;
+            answer.unwrap_or_else(|error| panic!("no answer, or not the whole of it, to {what}: {error:?}"))
         }
+    }
+
+    /// Sends it and reads the whole answer, where one comes.
+    ///
+    /// # Errors
+    /// Nobody listens, or the answer breaks off.
+    ///
+    /// # Panics
+    /// Where an answer of the public listener lacks what all must have.
+    #[track_caller]
+    pub fn attempt(self) -> impl Future<Output = reqwest::Result<Answer>> {
+        let what = self.what(std::panic::Location::caller());
+        self.read(what)
+    }
+
+    fn what(&self, caller: &std::panic::Location<'_>) -> String {
+        format!("{} {} (at {caller})", self.method, self.path)
+    }
+
+    async fn read(self, what: String) -> reqwest::Result<Answer> {
+        let public = self.http.public;
+        let response = self.dispatch().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let answer = Answer { status, headers, body: response.bytes().await?.to_vec(), what };
+        if public {
+            answer.check();
+        }
+        Ok(answer)
     }
 
     /// Sends it and hands out the answer to be read as it comes.
@@ -152,12 +173,17 @@ impl Request {
     /// # Panics
     /// Without an answer.
     pub async fn open(self) -> Response {
+        let what = format!("{} {}", self.method, self.path);
+        self.dispatch().await.unwrap_or_else(|error| panic!("no answer to {what}: {error:?}"))
+    }
+
+    async fn dispatch(self) -> reqwest::Result<Response> {
         let url = format!("http://{}{}", self.http.address(), self.path);
         let mut request = self.http.client.request(self.method, &url).headers(self.headers);
         if let Some(body) = self.body {
             request = request.body(body);
         }
-        request.send().await.unwrap_or_else(|error| panic!("no answer from {url}: {error:?}"))
+        request.send().await
     }
 }
 

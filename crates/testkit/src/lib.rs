@@ -22,6 +22,9 @@
 //! | `http`, `raw` | requests and [`Answer`]s, and bytes on a socket where a client library would be too polite |
 //! | `actors` | [`Api`] with a token, [`Browser`] with cookies |
 //! | `chrome`, `nginx` | the real ones, as children |
+//! | `servers` | companies on another server than the registry's |
+//! | `chaos` | [`ChaosProxy`]: a network that misbehaves on demand |
+//! | `load` | [`Load`]: many clients, and every answer held against its question |
 //! | `wait` | [`wait_for`]: conditions, never a fixed time |
 //! | `slate` | what a cluster holds against what the registries say |
 //!
@@ -35,10 +38,12 @@ mod chrome;
 mod cluster;
 mod command;
 mod http;
+mod load;
 mod nginx;
 mod process;
 mod raw;
 mod scratch;
+mod servers;
 mod slate;
 mod wait;
 
@@ -46,9 +51,10 @@ pub use actors::{Api, Browser};
 pub use app::{AppBuilder, BASE_DOMAIN, Company, DatabaseLogin, TestApp, new_password};
 pub use chaos::{ChaosProxy, Mode, Way};
 pub use chrome::{Chrome, ChromeOptions};
-pub use cluster::TestCluster;
+pub use cluster::{Frozen, TestCluster};
 pub use command::{Outcome, Portero};
 pub use http::{Answer, Http, Request};
+pub use load::{Load, NO_ANSWER, Phase, Report, Running};
 pub use nginx::{Nginx, free_address};
 pub use process::Process;
 pub use raw::{RawAnswer, exchange};

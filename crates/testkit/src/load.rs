@@ -1,0 +1,503 @@
+//! Many clients at once, and each answer held against its question. Every request carries a nonce that no other has, and
+//! goes through a statement in the tenant's own database and back: an answer with another's tenant or another's nonce has
+//! crossed, and one of those is one too many. What isn't an answer must be a refusal that the test expects, and say when
+//! to come again.
+//!
+//! Counts and times are kept by phases (before the fault, during, after): an answer belongs to the phase in which its
+//! request was sent.
+
+use crate::{Answer, Company, DEADLINE, Http, TestApp, wait_for, wait_until};
+use serde_json::json;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    panic::resume_unwind,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use uuid::Uuid;
+
+/// Between two requests of a client: so that a few of them leave the machine to those that are measured.
+const PACE: Duration = Duration::from_millis(5);
+/// No request may stay without an answer for longer, whatever has befallen the database behind it.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// What counts as healed: this many answers in a row, from each tenant.
+const IN_A_ROW: u64 = 3;
+/// The code of a request that got no answer, or half of one.
+pub const NO_ANSWER: &str = "no-answer";
+
+/// A load to be started.
+#[derive(Debug)]
+pub struct Load {
+    http: Http,
+    tenants: Vec<Tenant>,
+    clients: usize,
+    pace: Duration,
+    most: u64,
+    expected: BTreeSet<&'static str>,
+}
+
+#[derive(Debug)]
+struct Tenant {
+    subdomain: String,
+    host: String,
+}
+
+impl Load {
+    /// Eight clients that ask these companies in turn, and expect to be answered.
+    #[must_use]
+    pub fn on(app: &TestApp, companies: &[Company]) -> Self {
+        let tenants = companies
+            .iter()
+            .map(|company| Tenant { subdomain: company.subdomain.clone(), host: company.host.clone() });
+        Self {
+            http: app.http().clone(),
+            tenants: tenants.collect(),
+            clients: 8,
+            pace: PACE,
+            most: u64::MAX,
+            expected: BTreeSet::new(),
+        }
+    }
+
+    /// By this process of several.
+    #[must_use]
+    pub fn through(mut self, http: &Http) -> Self {
+        self.http = http.clone();
+        self
+    }
+
+    /// So many clients.
+    #[must_use]
+    pub fn clients(mut self, clients: usize) -> Self {
+        self.clients = clients;
+        self
+    }
+
+    /// So many requests, one right after the other.
+    #[must_use]
+    pub fn at_most(mut self, requests: u64) -> Self {
+        (self.most, self.pace) = (requests, Duration::ZERO);
+        self
+    }
+
+    /// Refusals with these codes are answers too; any other ends the test.
+    #[must_use]
+    pub fn expecting(mut self, codes: &[&'static str]) -> Self {
+        self.expected.extend(codes);
+        self
+    }
+
+    /// Sends the clients off.
+    #[must_use]
+    pub fn start(self) -> Running {
+        let tenants = self.tenants.len();
+        let shared = Arc::new(Shared {
+            id: Uuid::new_v4().simple().to_string()[..8].to_owned(),
+            load: self,
+            stop: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
+            state: Mutex::new(State {
+                phases: vec![Phase::new("before")],
+                runs: vec![Run::default(); tenants],
+                wrong: None,
+            }),
+        });
+        let mut clients = JoinSet::new();
+        for number in 0..shared.load.clients {
+            clients.spawn(client(Arc::clone(&shared), number));
+        }
+        Running { shared, clients }
+    }
+}
+
+struct Shared {
+    /// Tells the nonces of this load from those of others.
+    id: String,
+    load: Load,
+    stop: AtomicBool,
+    sent: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    phases: Vec<Phase>,
+    /// Per tenant, within the phase.
+    runs: Vec<Run>,
+    /// The first answer that must not be.
+    wrong: Option<String>,
+}
+
+/// Answers in a row.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    length: u64,
+    since: Option<Instant>,
+}
+
+/// A load under way. Dropped, it ends.
+pub struct Running {
+    shared: Arc<Shared>,
+    clients: JoinSet<()>,
+}
+
+impl Running {
+    /// From now on it is this phase.
+    pub fn phase(&self, name: &'static str) {
+        let mut state = self.shared.state();
+        state.phases.push(Phase::new(name));
+        state.runs.fill(Run::default());
+    }
+
+    /// Waits until so many requests of this phase have come back, one way or the other.
+    ///
+    /// # Panics
+    /// If they don't, or one came back wrong.
+    pub async fn came_back(&mut self, count: u64) {
+        wait_until(&format!("{count} answers"), DEADLINE, async || {
+            self.look(|state| state.now().count() >= count)
+        })
+        .await;
+    }
+
+    /// Waits until a request of this phase was refused with this code.
+    ///
+    /// # Panics
+    /// As [`Running::came_back`].
+    pub async fn refused(&mut self, code: &str) {
+        wait_until(&format!("a refusal: {code}"), DEADLINE, async || {
+            self.look(|state| state.now().with(code) > 0)
+        })
+        .await;
+    }
+
+    /// Waits until every tenant answers again, a few times in a row. How long it took from the beginning of the phase to
+    /// the first of those answers, by the tenant that came last.
+    ///
+    /// # Panics
+    /// As [`Running::came_back`].
+    pub async fn healed(&mut self) -> Duration {
+        wait_for("every tenant to answer", DEADLINE, async || {
+            self.look(|state| {
+                let began = state.now().began;
+                let healed = state.runs.iter().map(|run| run.since.filter(|_| run.length >= IN_A_ROW));
+                healed.collect::<Option<Vec<_>>>().and_then(|all| Some(*all.iter().max()? - began))
+            })
+        })
+        .await
+    }
+
+    /// Whether all requests were sent: [`Load::at_most`].
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.shared.sent.load(Ordering::Acquire) >= self.shared.load.most
+    }
+
+    /// Waits for what is under way, sends nothing more, and says what came back.
+    ///
+    /// # Panics
+    /// If an answer was wrong.
+    pub async fn stop(mut self) -> Report {
+        self.shared.stop.store(true, Ordering::Release);
+        while let Some(ended) = self.clients.join_next().await {
+            unwound(ended);
+        }
+        let mut state = self.shared.state();
+        assert_right(&state);
+        let mut phases = std::mem::take(&mut state.phases);
+        if let Some(last) = phases.last_mut() {
+            last.ended = Some(Instant::now());
+        }
+        for n in 1..phases.len() {
+            phases[n - 1].ended = Some(phases[n].began);
+        }
+        Report { phases }
+    }
+
+    /// Looks at the state, and panics with whatever a client has found.
+    fn look<T>(&mut self, at: impl FnOnce(&State) -> T) -> T {
+        while let Some(ended) = self.clients.try_join_next() {
+            unwound(ended);
+        }
+        let state = self.shared.state();
+        assert_right(&state);
+        at(&state)
+    }
+}
+
+fn unwound(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        resume_unwind(error.into_panic());
+    }
+}
+
+#[track_caller]
+fn assert_right(state: &State) {
+    if let Some(wrong) = &state.wrong {
+        panic!("{wrong}");
+    }
+}
+
+impl State {
+    fn now(&self) -> &Phase {
+        self.phases.last().expect("there is always a phase")
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, phase: usize, tenant: usize, began: Instant, code: Result<String, String>) {
+        let took = began.elapsed();
+        let mut state = self.state();
+        let code = match code {
+            Ok(code) => code,
+            Err(wrong) => {
+                self.stop.store(true, Ordering::Release);
+                state.wrong.get_or_insert(wrong);
+                return;
+            }
+        };
+        let good = code == GOOD;
+        state.phases[phase].note(code, took);
+        if phase + 1 == state.phases.len() {
+            let run = &mut state.runs[tenant];
+            *run = match (good, run.since) {
+                (false, _) => Run::default(),
+                (true, None) => Run { length: 1, since: Some(Instant::now()) },
+                (true, since) => Run { length: run.length + 1, since },
+            };
+        }
+    }
+}
+
+/// What an answer that is one is counted under.
+const GOOD: &str = "200";
+
+async fn client(shared: Arc<Shared>, number: usize) {
+    let load = &shared.load;
+    for turn in 0.. {
+        if shared.stop.load(Ordering::Acquire) || shared.sent.fetch_add(1, Ordering::AcqRel) >= load.most {
+            return;
+        }
+        // Every client begins elsewhere, and each comes to all.
+        let chosen = (number + turn) % load.tenants.len();
+        let tenant = &load.tenants[chosen];
+        let nonce = format!("{}-{}-{number}-{turn}", tenant.subdomain, shared.id);
+        let path = format!("/api/v1/ping?nonce={nonce}");
+        let phase = shared.state().phases.len() - 1;
+        let began = Instant::now();
+        let answer = timeout(PATIENCE, load.http.request("GET", &tenant.host, &path).attempt()).await;
+        let code = match answer {
+            Ok(Ok(answer)) => judge(&answer, &tenant.subdomain, &nonce),
+            Ok(Err(_)) => Ok(NO_ANSWER.to_owned()),
+            Err(_) => Err(format!("{} let a request hang for {PATIENCE:?}", tenant.host)),
+        };
+        let code = code.and_then(|code| {
+            let expected = code == GOOD || load.expected.contains(code.as_str());
+            if expected {
+                Ok(code)
+            } else {
+                Err(format!("{} answered {code}, in phase {phase}", tenant.host))
+            }
+        });
+        shared.note(phase, chosen, began, code);
+        sleep(load.pace).await;
+    }
+}
+
+/// The code that an answer is counted under, or why it must not be.
+fn judge(answer: &Answer, tenant: &str, nonce: &str) -> Result<String, String> {
+    if answer.status == 200 {
+        let expected = json!({ "status": "ok", "tenant": tenant, "nonce": nonce });
+        let got = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap_or_default();
+        return if got == expected {
+            Ok(GOOD.to_owned())
+        } else {
+            Err(format!("an answer crossed: {} to {tenant} with {nonce}", answer.text()))
+        };
+    }
+    let code = answer.problem();
+    if code.is_empty() {
+        return Err(format!("{tenant} answered {} with no problem: {}", answer.status, answer.text()));
+    }
+    let wait = answer.header("retry-after").and_then(|value| value.parse::<u64>().ok());
+    if wait.is_none_or(|secs| secs == 0) {
+        return Err(format!("{tenant} answered {code} and not when to come again: {wait:?}"));
+    }
+    Ok(code)
+}
+
+/// What came back, by phases.
+#[derive(Debug)]
+pub struct Report {
+    phases: Vec<Phase>,
+}
+
+impl Report {
+    /// The phase of this name; of several, the last.
+    ///
+    /// # Panics
+    /// Without one.
+    #[must_use]
+    pub fn phase(&self, name: &str) -> &Phase {
+        let found = self.phases.iter().rev().find(|phase| phase.name == name);
+        found.unwrap_or_else(|| panic!("there was no phase {name}"))
+    }
+
+    /// All requests that came back.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.phases.iter().map(Phase::count).sum()
+    }
+
+    /// Requests that were refused, in all phases.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.phases.iter().map(Phase::refused).sum()
+    }
+
+    /// Prints the figures, a phase a line.
+    #[expect(clippy::print_stdout, reason = "a test's figures, where libtest shows them on request")]
+    pub fn print(&self, what: &str) {
+        for phase in &self.phases {
+            println!("{what}: {phase}");
+        }
+    }
+}
+
+/// What came back of the requests of a phase.
+#[derive(Debug)]
+pub struct Phase {
+    name: &'static str,
+    began: Instant,
+    ended: Option<Instant>,
+    counts: BTreeMap<String, u64>,
+    times: Times,
+}
+
+impl Phase {
+    fn new(name: &'static str) -> Self {
+        Self { name, began: Instant::now(), ended: None, counts: BTreeMap::new(), times: Times::default() }
+    }
+
+    fn note(&mut self, code: String, took: Duration) {
+        *self.counts.entry(code).or_default() += 1;
+        self.times.note(took);
+    }
+
+    /// All that came back.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// With this code; `200` for answers.
+    #[must_use]
+    pub fn with(&self, code: &str) -> u64 {
+        self.counts.get(code).copied().unwrap_or(0)
+    }
+
+    /// Answers.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.with(GOOD)
+    }
+
+    /// Everything that is none.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.count() - self.answered()
+    }
+
+    /// The longest that a request took, refused or not.
+    #[must_use]
+    pub fn slowest(&self) -> Duration {
+        self.times.max
+    }
+
+    /// The time within which this part (0.99) of the requests came back, to a sixteenth.
+    #[must_use]
+    pub fn within(&self, part: f64) -> Duration {
+        self.times.within(part)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lasted = self.ended.unwrap_or_else(Instant::now) - self.began;
+        write!(f, "{} ({:.1} s):", self.name, lasted.as_secs_f64())?;
+        for (code, count) in &self.counts {
+            write!(f, " {count} × {code},")?;
+        }
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let (p50, p99) = (self.times.within(0.5), self.times.within(0.99));
+        write!(
+            f,
+            " p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+            millis(p50),
+            millis(p99),
+            millis(self.times.max)
+        )
+    }
+}
+
+/// A histogram of constant size: 16 steps to each doubling of microseconds.
+#[derive(Debug, Default)]
+struct Times {
+    counts: BTreeMap<u32, u64>,
+    max: Duration,
+}
+
+impl Times {
+    fn note(&mut self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(16);
+        let doublings = micros.ilog2() - 4;
+        let step = u32::try_from((micros >> doublings) & 15).unwrap_or(0);
+        *self.counts.entry(doublings * 16 + step).or_default() += 1;
+        self.max = self.max.max(took);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rank among at most millions")]
+    fn within(&self, part: f64) -> Duration {
+        let all: u64 = self.counts.values().sum();
+        let mut seen = 0;
+        for (bucket, count) in &self.counts {
+            seen += count;
+            if seen as f64 >= all as f64 * part {
+                // The bucket's upper end.
+                return Duration::from_micros(u64::from(17 + bucket % 16) << (bucket / 16)).min(self.max);
+            }
+        }
+        self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_to_a_sixteenth() {
+        let mut times = Times::default();
+        for millis in 1..=100 {
+            times.note(Duration::from_millis(millis));
+        }
+        for (part, millis) in [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0)] {
+            let told = times.within(part).as_secs_f64() * 1e3;
+            assert!((millis..=millis * 1.07).contains(&told), "{part}: {told}");
+        }
+        assert_eq!(Times::default().within(0.5), Duration::ZERO);
+    }
+}
