@@ -279,6 +279,21 @@ impl TestApp {
         guest.with_token(&answer.expect(200).str_at("/access_token"))
     }
 
+    /// The sum of the samples of a metric that have these labels.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let text = self.operators("/metrics").send().await.expect(200).text();
+        let values = text.lines().filter_map(|line| {
+            let (sample, value) = line.rsplit_once(' ')?;
+            let (of, labelled) = sample.split_once('{').unwrap_or((sample, ""));
+            let has = |(key, value): &(&str, &str)| labelled.contains(&format!("{key}=\"{value}\""));
+            (of == name && labels.iter().all(has)).then(|| value.parse::<f64>().ok())?
+        });
+        values.reduce(|sum, value| sum + value).unwrap_or_else(|| panic!("no {name} {labels:?} in:\n{text}"))
+    }
+
     // --- sign-ups ----------------------------------------------------------------------------------------------------
 
     /// Asks for a company by the API, with a new admin and a random password; returns the answer and the password.

@@ -251,6 +251,18 @@ impl TestCluster {
         frozen
     }
 
+    /// Stops one of its processes in its tracks, by the pid that `pg_stat_activity` has: a session that is silently dead.
+    /// Only for private ones: others that drop a database would wait for it.
+    ///
+    /// # Panics
+    /// If it isn't one.
+    #[must_use]
+    pub fn freeze_backend(&self, pid: i32) -> Frozen {
+        let mut frozen = Frozen(BTreeSet::new());
+        frozen.freeze(u32::try_from(pid).expect("a pid is positive"));
+        frozen
+    }
+
     /// The server's log, since its last start.
     ///
     /// # Panics

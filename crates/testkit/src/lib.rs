@@ -57,7 +57,7 @@ pub use http::{Answer, Http, Request};
 pub use load::{Load, NO_ANSWER, Phase, Report, Running};
 pub use nginx::{Nginx, free_address};
 pub use process::Process;
-pub use raw::{RawAnswer, exchange};
+pub use raw::{RawAnswer, exchange, hang_up};
 pub use scratch::scratch_dir;
 pub use slate::Inventory;
 pub use wait::{DEADLINE, wait_for, wait_until};

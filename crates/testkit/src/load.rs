@@ -356,6 +356,11 @@ impl Report {
         found.unwrap_or_else(|| panic!("there was no phase {name}"))
     }
 
+    /// All phases, in order.
+    pub fn phases(&self) -> impl Iterator<Item = &Phase> {
+        self.phases.iter()
+    }
+
     /// All requests that came back.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -395,6 +400,12 @@ impl Phase {
     fn note(&mut self, code: String, took: Duration) {
         *self.counts.entry(code).or_default() += 1;
         self.times.note(took);
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// All that came back.

@@ -1,5 +1,6 @@
 //! Bytes on a socket: for requests that no client library would send.
 
+use crate::chaos::random;
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -55,4 +56,16 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> RawAnswer {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
     RawAnswer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+/// Sends these bytes, waits for anything between nothing and `most`, and hangs up without a word, whether an answer is
+/// there or not.
+///
+/// # Panics
+/// If nobody listens.
+pub async fn hang_up(address: SocketAddr, request: &[u8], most: Duration) {
+    let mut stream = TcpStream::connect(address).await.expect("the server listens");
+    // It may be of another mind than we, and have hung up first.
+    let _ = stream.write_all(request).await;
+    tokio::time::sleep(random(most)).await;
 }
