@@ -319,7 +319,7 @@ async fn slots_that_others_have_taken_are_waited_for_and_not_fought_over() {
     .await;
     scene.load.phase("full");
     scene.load.refused("tenant-busy").await;
-    scene.load.came_back(50).await;
+    scene.load.came_back(15).await;
     drop(taken);
     figure("slots are free, served again after", scene.healing().await);
     let report = scene.end("a full server").await;

@@ -1,9 +1,7 @@
 //! Killed at any moment of a sign-up, Portero finishes it or takes it back: the company works, or nothing of it is left.
 //! Each test counts what is there on a cluster of its own.
 
-use portero_testkit::{
-    Company, DEADLINE, Http, Process, StopMode, TestApp, TestCluster, join_all, wait_for, wait_until,
-};
+use portero_testkit::{Company, DEADLINE, StopMode, TestApp, TestCluster, join_all, wait_for, wait_until};
 
 const STEPS: [&str; 9] = [
     "reserve",
@@ -177,12 +175,12 @@ async fn another_process_takes_over_when_the_lease_of_a_dead_one_has_run_out() {
     let (accepted, password) = app.ask_for("acme").await;
     let accepted = accepted.expect(202);
     app.wait_for_point("migrate::after").await;
-    let (_process, http) = second(&app).await;
+    let sibling = app.sibling().await;
     app.kill();
     // Nobody helps: the lease runs out in its own time.
     let job = format!("/api/v1/jobs/{}", accepted.str_at("/job"));
     wait_for("the other process to finish the job", DEADLINE, async || {
-        let job = http.request("GET", &app.apex(), &job).send().await.expect(200).json();
+        let job = sibling.http.request("GET", &app.apex(), &job).send().await.expect(200).json();
         (job["status"] == "done").then_some(())
     })
     .await;
@@ -201,10 +199,10 @@ async fn a_worker_that_was_away_longer_than_its_lease_writes_nothing_more() {
     // As a machine that hangs.
     app.process().suspend();
     app.expire_leases().await;
-    let (_process, http) = second(&app).await;
+    let sibling = app.sibling().await;
     let job = format!("/api/v1/jobs/{}", accepted.str_at("/job"));
     wait_for("the other process to finish the job", DEADLINE, async || {
-        let job = http.request("GET", &app.apex(), &job).send().await.expect(200).json();
+        let job = sibling.http.request("GET", &app.apex(), &job).send().await.expect(200).json();
         (job["status"] == "done").then_some(())
     })
     .await;
@@ -236,15 +234,4 @@ async fn a_database_server_that_crashes_under_a_sign_up_leaves_all_of_it_or_noth
     assert!(status == "done" || status == "failed", "{status}");
     cluster.clean_slate().await;
     assert_eq!(app.footprint().await.0, i64::from(status == "done"));
-}
-
-/// Another process on the same registry, without failpoints.
-async fn second(app: &TestApp) -> (Process, Http) {
-    let mut env = app.env().clone();
-    env.remove("FAILPOINTS");
-    let mut process = Process::spawn(&["serve", "--json"], &env);
-    let greeting = process.greeting().await;
-    let http = Http::public();
-    http.lead_to(greeting["listen"].as_str().unwrap().parse().unwrap());
-    (process, http)
 }

@@ -94,6 +94,7 @@ impl AppBuilder {
                 ("PORTERO_SIGNUP_PER_ADDRESS_HOUR", "0"),
                 ("PORTERO_LOGIN_PER_ADDRESS_MINUTE", "0"),
                 ("PORTERO_LOG_FORMAT", "json"),
+                ("PORTERO_DATA_DIR", &data_dir()),
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
@@ -143,13 +144,20 @@ impl TestApp {
     /// # Panics
     /// If it doesn't come up.
     pub async fn boot(&mut self) {
-        let mut process = Process::spawn(&["serve", "--json"], &self.env);
-        let greeting = process.greeting().await;
-        for (http, key) in [(&self.http, "listen"), (&self.operators, "admin_listen")] {
-            let address = greeting[key].as_str().and_then(|text| text.parse().ok());
-            http.lead_to(address.unwrap_or_else(|| panic!("no {key} in {greeting}")));
-        }
-        self.process = Some(process);
+        self.process = Some(serve(&self.env, &self.http, &self.operators).await);
+    }
+
+    /// Starts another process on the same registry, with a data directory of its own and without failpoints.
+    ///
+    /// # Panics
+    /// If it doesn't come up.
+    pub async fn sibling(&self) -> Sibling {
+        let mut env = self.env.clone();
+        env.remove("FAILPOINTS");
+        env.insert("PORTERO_DATA_DIR".to_owned(), data_dir());
+        let (http, operators) = (Http::public(), Http::operators());
+        let process = serve(&env, &http, &operators).await;
+        Sibling { process, http, operators }
     }
 
     /// Kills the process as a crash would. Its jobs stay leased to it: see [`TestApp::expire_leases`].
@@ -284,14 +292,7 @@ impl TestApp {
     /// # Panics
     /// If there is none.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let text = self.operators("/metrics").send().await.expect(200).text();
-        let values = text.lines().filter_map(|line| {
-            let (sample, value) = line.rsplit_once(' ')?;
-            let (of, labelled) = sample.split_once('{').unwrap_or((sample, ""));
-            let has = |(key, value): &(&str, &str)| labelled.contains(&format!("{key}=\"{value}\""));
-            (of == name && labels.iter().all(has)).then(|| value.parse::<f64>().ok())?
-        });
-        values.reduce(|sum, value| sum + value).unwrap_or_else(|| panic!("no {name} {labels:?} in:\n{text}"))
+        metric(&self.operators, name, labels).await
     }
 
     // --- sign-ups ----------------------------------------------------------------------------------------------------
@@ -447,6 +448,52 @@ impl TestApp {
     pub fn secrets(&self) -> [&str; 2] {
         [&self.master_key, self.cluster.password()]
     }
+}
+
+/// Another process of an application. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Sibling {
+    /// The process.
+    pub process: Process,
+    /// The way to its public listener.
+    pub http: Http,
+    operators: Http,
+}
+
+impl Sibling {
+    /// As [`TestApp::metric`].
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        metric(&self.operators, name, labels).await
+    }
+}
+
+async fn serve(env: &BTreeMap<String, String>, http: &Http, operators: &Http) -> Process {
+    let mut process = Process::spawn(&["serve", "--json"], env);
+    let greeting = process.greeting().await;
+    for (http, key) in [(http, "listen"), (operators, "admin_listen")] {
+        let address = greeting[key].as_str().and_then(|text| text.parse().ok());
+        http.lead_to(address.unwrap_or_else(|| panic!("no {key} in {greeting}")));
+    }
+    process
+}
+
+async fn metric(operators: &Http, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let text = operators.request("GET", "localhost", "/metrics").send().await.expect(200).text();
+    let values = text.lines().filter_map(|line| {
+        let (sample, value) = line.rsplit_once(' ')?;
+        let (of, labelled) = sample.split_once('{').unwrap_or((sample, ""));
+        let has = |(key, value): &(&str, &str)| labelled.contains(&format!("{key}=\"{value}\""));
+        (of == name && labels.iter().all(has)).then(|| value.parse::<f64>().ok())?
+    });
+    values.reduce(|sum, value| sum + value).unwrap_or_else(|| panic!("no {name} {labels:?} in:\n{text}"))
+}
+
+/// What a router keeps there is for no other.
+fn data_dir() -> String {
+    scratch_dir("data").to_string_lossy().into_owned()
 }
 
 fn name_of(subdomain: &str) -> String {

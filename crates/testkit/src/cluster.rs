@@ -169,8 +169,16 @@ impl TestCluster {
     /// # Panics
     /// Without the server or the database.
     pub async fn superuser(&self, database: &str) -> Session {
-        let session = self.login("postgres", &self.superuser_password, database).await;
+        let session = self.try_superuser(database).await;
         session.unwrap_or_else(|error| panic!("the superuser can't get into {database}: {error}"))
+    }
+
+    /// A session of the superuser, where the server may be away.
+    ///
+    /// # Errors
+    /// As PostgreSQL says.
+    pub async fn try_superuser(&self, database: &str) -> Result<Session, Error> {
+        self.login("postgres", &self.superuser_password, database).await
     }
 
     /// A session of Portero's own role.

@@ -24,6 +24,7 @@
 //! | `chrome`, `nginx` | the real ones, as children |
 //! | `servers` | companies on another server than the registry's |
 //! | `chaos` | [`ChaosProxy`]: a network that misbehaves on demand |
+//! | `census` | [`Census`]: how many connections a server has, seen from outside and all the time |
 //! | `load` | [`Load`]: many clients, and every answer held against its question |
 //! | `wait` | [`wait_for`]: conditions, never a fixed time |
 //! | `slate` | what a cluster holds against what the registries say |
@@ -33,6 +34,7 @@
 
 mod actors;
 mod app;
+mod census;
 mod chaos;
 mod chrome;
 mod cluster;
@@ -48,7 +50,8 @@ mod slate;
 mod wait;
 
 pub use actors::{Api, Browser};
-pub use app::{AppBuilder, BASE_DOMAIN, Company, DatabaseLogin, TestApp, new_password};
+pub use app::{AppBuilder, BASE_DOMAIN, Company, DatabaseLogin, Sibling, TestApp, new_password};
+pub use census::Census;
 pub use chaos::{ChaosProxy, Mode, Way};
 pub use chrome::{Chrome, ChromeOptions};
 pub use cluster::{Frozen, TestCluster};

@@ -4,7 +4,7 @@
 //! to come again.
 //!
 //! Counts and times are kept by phases (before the fault, during, after): an answer belongs to the phase in which its
-//! request was sent.
+//! request was sent. A phase may come more than once; each time is a round of its own to whoever waits.
 
 use crate::{Answer, Company, DEADLINE, Http, TestApp, wait_for, wait_until};
 use serde_json::json;
@@ -106,7 +106,8 @@ impl Load {
             sent: AtomicU64::new(0),
             state: Mutex::new(State {
                 phases: vec![Phase::new("before")],
-                runs: vec![Run::default(); tenants],
+                now: 0,
+                round: Round::new(0, tenants),
                 wrong: None,
             }),
         });
@@ -129,10 +130,20 @@ struct Shared {
 
 struct State {
     phases: Vec<Phase>,
-    /// Per tenant, within the phase.
-    runs: Vec<Run>,
+    /// Which of them it is.
+    now: usize,
+    round: Round,
     /// The first answer that must not be.
     wrong: Option<String>,
+}
+
+/// What came back since the phase was last begun, of what was asked since then.
+struct Round {
+    number: u64,
+    began: Instant,
+    counts: BTreeMap<String, u64>,
+    /// Per tenant.
+    runs: Vec<Run>,
 }
 
 /// Answers in a row.
@@ -140,6 +151,28 @@ struct State {
 struct Run {
     length: u64,
     since: Option<Instant>,
+}
+
+impl Round {
+    fn new(number: u64, tenants: usize) -> Self {
+        Self { number, began: Instant::now(), counts: BTreeMap::new(), runs: vec![Run::default(); tenants] }
+    }
+
+    fn note(&mut self, tenant: usize, code: &str) {
+        *self.counts.entry(code.to_owned()).or_default() += 1;
+        let run = &mut self.runs[tenant];
+        *run = match (code == GOOD, run.since) {
+            (false, _) => Run::default(),
+            (true, None) => Run { length: 1, since: Some(Instant::now()) },
+            (true, since) => Run { length: run.length + 1, since },
+        };
+    }
+
+    /// From its beginning to when the last of the tenants was served again for good.
+    fn healed(&self) -> Option<Duration> {
+        let healed = self.runs.iter().map(|run| run.since.filter(|_| run.length >= IN_A_ROW));
+        Some(*healed.collect::<Option<Vec<_>>>()?.iter().max()? - self.began)
+    }
 }
 
 /// A load under way. Dropped, it ends.
@@ -152,46 +185,43 @@ impl Running {
     /// From now on it is this phase.
     pub fn phase(&self, name: &'static str) {
         let mut state = self.shared.state();
-        state.phases.push(Phase::new(name));
-        state.runs.fill(Run::default());
+        state.end_round();
+        state.now = state.phases.iter().position(|phase| phase.name == name).unwrap_or_else(|| {
+            state.phases.push(Phase::new(name));
+            state.phases.len() - 1
+        });
+        state.round = Round::new(state.round.number + 1, state.round.runs.len());
     }
 
-    /// Waits until so many requests of this phase have come back, one way or the other.
+    /// Waits until so many requests of this round have come back, one way or the other.
     ///
     /// # Panics
     /// If they don't, or one came back wrong.
     pub async fn came_back(&mut self, count: u64) {
         wait_until(&format!("{count} answers"), DEADLINE, async || {
-            self.look(|state| state.now().count() >= count)
+            self.look(|round| round.counts.values().sum::<u64>() >= count)
         })
         .await;
     }
 
-    /// Waits until a request of this phase was refused with this code.
+    /// Waits until a request of this round was refused with this code.
     ///
     /// # Panics
     /// As [`Running::came_back`].
     pub async fn refused(&mut self, code: &str) {
         wait_until(&format!("a refusal: {code}"), DEADLINE, async || {
-            self.look(|state| state.now().with(code) > 0)
+            self.look(|round| round.counts.contains_key(code))
         })
         .await;
     }
 
-    /// Waits until every tenant answers again, a few times in a row. How long it took from the beginning of the phase to
+    /// Waits until every tenant answers again, a few times in a row. How long it took from the beginning of the round to
     /// the first of those answers, by the tenant that came last.
     ///
     /// # Panics
     /// As [`Running::came_back`].
     pub async fn healed(&mut self) -> Duration {
-        wait_for("every tenant to answer", DEADLINE, async || {
-            self.look(|state| {
-                let began = state.now().began;
-                let healed = state.runs.iter().map(|run| run.since.filter(|_| run.length >= IN_A_ROW));
-                healed.collect::<Option<Vec<_>>>().and_then(|all| Some(*all.iter().max()? - began))
-            })
-        })
-        .await
+        wait_for("every tenant to answer", DEADLINE, async || self.look(Round::healed)).await
     }
 
     /// Whether all requests were sent: [`Load::at_most`].
@@ -211,24 +241,18 @@ impl Running {
         }
         let mut state = self.shared.state();
         assert_right(&state);
-        let mut phases = std::mem::take(&mut state.phases);
-        if let Some(last) = phases.last_mut() {
-            last.ended = Some(Instant::now());
-        }
-        for n in 1..phases.len() {
-            phases[n - 1].ended = Some(phases[n].began);
-        }
-        Report { phases }
+        state.end_round();
+        Report { phases: std::mem::take(&mut state.phases) }
     }
 
-    /// Looks at the state, and panics with whatever a client has found.
-    fn look<T>(&mut self, at: impl FnOnce(&State) -> T) -> T {
+    /// Looks at the round, and panics with whatever a client has found.
+    fn look<T>(&mut self, at: impl FnOnce(&Round) -> T) -> T {
         while let Some(ended) = self.clients.try_join_next() {
             unwound(ended);
         }
         let state = self.shared.state();
         assert_right(&state);
-        at(&state)
+        at(&state.round)
     }
 }
 
@@ -248,8 +272,8 @@ fn assert_right(state: &State) {
 }
 
 impl State {
-    fn now(&self) -> &Phase {
-        self.phases.last().expect("there is always a phase")
+    fn end_round(&mut self) {
+        self.phases[self.now].lasted += self.round.began.elapsed();
     }
 }
 
@@ -258,28 +282,32 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, phase: usize, tenant: usize, began: Instant, code: Result<String, String>) {
-        let took = began.elapsed();
+    fn note(&self, asked: Asked, code: Result<String, String>) {
+        let took = asked.at.elapsed();
         let mut state = self.state();
-        let code = match code {
-            Ok(code) => code,
+        match code {
+            Ok(code) => {
+                if asked.round == state.round.number {
+                    state.round.note(asked.tenant, &code);
+                }
+                state.phases[asked.phase].note(code, took);
+            }
             Err(wrong) => {
                 self.stop.store(true, Ordering::Release);
-                state.wrong.get_or_insert(wrong);
-                return;
+                let phase = state.phases[asked.phase].name;
+                state.wrong.get_or_insert(format!("{wrong}, asked in the phase {phase:?}, {took:?} ago"));
             }
-        };
-        let good = code == GOOD;
-        state.phases[phase].note(code, took);
-        if phase + 1 == state.phases.len() {
-            let run = &mut state.runs[tenant];
-            *run = match (good, run.since) {
-                (false, _) => Run::default(),
-                (true, None) => Run { length: 1, since: Some(Instant::now()) },
-                (true, since) => Run { length: run.length + 1, since },
-            };
         }
     }
+}
+
+/// When, and of whom.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    tenant: usize,
+    phase: usize,
+    round: u64,
+    at: Instant,
 }
 
 /// What an answer that is one is counted under.
@@ -296,8 +324,11 @@ async fn client(shared: Arc<Shared>, number: usize) {
         let tenant = &load.tenants[chosen];
         let nonce = format!("{}-{}-{number}-{turn}", tenant.subdomain, shared.id);
         let path = format!("/api/v1/ping?nonce={nonce}");
-        let phase = shared.state().phases.len() - 1;
-        let began = Instant::now();
+        let (phase, round) = {
+            let state = shared.state();
+            (state.now, state.round.number)
+        };
+        let asked = Asked { tenant: chosen, phase, round, at: Instant::now() };
         let answer = timeout(PATIENCE, load.http.request("GET", &tenant.host, &path).attempt()).await;
         let code = match answer {
             Ok(Ok(answer)) => judge(&answer, &tenant.subdomain, &nonce),
@@ -306,13 +337,9 @@ async fn client(shared: Arc<Shared>, number: usize) {
         };
         let code = code.and_then(|code| {
             let expected = code == GOOD || load.expected.contains(code.as_str());
-            if expected {
-                Ok(code)
-            } else {
-                Err(format!("{} answered {code}, in phase {phase}", tenant.host))
-            }
+            if expected { Ok(code) } else { Err(format!("{} answered {code}", tenant.host)) }
         });
-        shared.note(phase, chosen, began, code);
+        shared.note(asked, code);
         sleep(load.pace).await;
     }
 }
@@ -346,13 +373,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// The phase of this name; of several, the last.
+    /// The phase of this name.
     ///
     /// # Panics
     /// Without one.
     #[must_use]
     pub fn phase(&self, name: &str) -> &Phase {
-        let found = self.phases.iter().rev().find(|phase| phase.name == name);
+        let found = self.phases.iter().find(|phase| phase.name == name);
         found.unwrap_or_else(|| panic!("there was no phase {name}"))
     }
 
@@ -386,15 +413,14 @@ impl Report {
 #[derive(Debug)]
 pub struct Phase {
     name: &'static str,
-    began: Instant,
-    ended: Option<Instant>,
+    lasted: Duration,
     counts: BTreeMap<String, u64>,
     times: Times,
 }
 
 impl Phase {
     fn new(name: &'static str) -> Self {
-        Self { name, began: Instant::now(), ended: None, counts: BTreeMap::new(), times: Times::default() }
+        Self { name, lasted: Duration::ZERO, counts: BTreeMap::new(), times: Times::default() }
     }
 
     fn note(&mut self, code: String, took: Duration) {
@@ -447,8 +473,7 @@ impl Phase {
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lasted = self.ended.unwrap_or_else(Instant::now) - self.began;
-        write!(f, "{} ({:.1} s):", self.name, lasted.as_secs_f64())?;
+        write!(f, "{} ({:.1} s):", self.name, self.lasted.as_secs_f64())?;
         for (code, count) in &self.counts {
             write!(f, " {count} × {code},")?;
         }
