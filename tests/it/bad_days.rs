@@ -61,7 +61,7 @@ impl Scene {
 }
 
 /// Connections to tenants' databases that requests hold at the moment.
-async fn in_use(app: &TestApp) -> f64 {
+pub(crate) async fn in_use(app: &TestApp) -> f64 {
     app.metric("portero_connections", &[("state", "in_use")]).await
 }
 
@@ -297,7 +297,8 @@ async fn clients_that_hang_up_at_any_moment_leave_nothing_behind() {
     })
     .await;
     // And all that one company may have are there to be had.
-    let load = Load::on(&app, &companies[..1]).clients(8).at_most(200).start();
+    let mut load = Load::on(&app, &companies[..1]).clients(8).start();
+    load.came_back(200).await;
     assert_eq!(load.stop().await.refused(), 0);
 }
 

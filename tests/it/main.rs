@@ -19,6 +19,7 @@ mod ping;
 mod recovery;
 mod signup;
 mod site;
+mod soak;
 mod stalls;
 mod users;
 mod wire;

@@ -14,7 +14,7 @@ use std::{
     panic::resume_unwind,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -40,7 +40,6 @@ pub struct Load {
     tenants: Vec<Tenant>,
     clients: usize,
     pace: Duration,
-    most: u64,
     expected: BTreeSet<&'static str>,
 }
 
@@ -62,7 +61,6 @@ impl Load {
             tenants: tenants.collect(),
             clients: 8,
             pace: PACE,
-            most: u64::MAX,
             expected: BTreeSet::new(),
         }
     }
@@ -81,10 +79,10 @@ impl Load {
         self
     }
 
-    /// So many requests, one right after the other.
+    /// Every client asks again as soon as it has its answer.
     #[must_use]
-    pub fn at_most(mut self, requests: u64) -> Self {
-        (self.most, self.pace) = (requests, Duration::ZERO);
+    pub fn eager(mut self) -> Self {
+        self.pace = Duration::ZERO;
         self
     }
 
@@ -103,7 +101,6 @@ impl Load {
             id: Uuid::new_v4().simple().to_string()[..8].to_owned(),
             load: self,
             stop: AtomicBool::new(false),
-            sent: AtomicU64::new(0),
             state: Mutex::new(State {
                 phases: vec![Phase::new("before")],
                 now: 0,
@@ -124,7 +121,6 @@ struct Shared {
     id: String,
     load: Load,
     stop: AtomicBool,
-    sent: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -224,10 +220,10 @@ impl Running {
         wait_for("every tenant to answer", DEADLINE, async || self.look(Round::healed)).await
     }
 
-    /// Whether all requests were sent: [`Load::at_most`].
+    /// How many requests have come back so far, in all phases.
     #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.shared.sent.load(Ordering::Acquire) >= self.shared.load.most
+    pub fn total(&self) -> u64 {
+        self.shared.state().phases.iter().map(Phase::count).sum()
     }
 
     /// Waits for what is under way, sends nothing more, and says what came back.
@@ -316,7 +312,7 @@ const GOOD: &str = "200";
 async fn client(shared: Arc<Shared>, number: usize) {
     let load = &shared.load;
     for turn in 0.. {
-        if shared.stop.load(Ordering::Acquire) || shared.sent.fetch_add(1, Ordering::AcqRel) >= load.most {
+        if shared.stop.load(Ordering::Acquire) {
             return;
         }
         // Every client begins elsewhere, and each comes to all.
@@ -340,7 +336,9 @@ async fn client(shared: Arc<Shared>, number: usize) {
             if expected { Ok(code) } else { Err(format!("{} answered {code}", tenant.host)) }
         });
         shared.note(asked, code);
-        sleep(load.pace).await;
+        if !load.pace.is_zero() {
+            sleep(load.pace).await;
+        }
     }
 }
 
@@ -476,6 +474,9 @@ impl fmt::Display for Phase {
         write!(f, "{} ({:.1} s):", self.name, self.lasted.as_secs_f64())?;
         for (code, count) in &self.counts {
             write!(f, " {count} × {code},")?;
+        }
+        if self.count() == 0 {
+            return f.write_str(" nothing");
         }
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         let (p50, p99) = (self.times.within(0.5), self.times.within(0.99));
