@@ -2,6 +2,7 @@
 //! over, that no answer ever goes to the wrong tenant, and that tenants on other servers notice nothing. Each test prints
 //! its figures.
 
+use portero_pg::Session;
 use portero_testkit::{
     DEADLINE, Load, Mode, Phase, Report, Running, StopMode, TestApp, TestCluster, Way, hang_up, join_all,
     wait_for, wait_until,
@@ -307,7 +308,20 @@ async fn slots_that_others_have_taken_are_waited_for_and_not_fought_over() {
     let server = TestCluster::with_settings(&[("max_connections", "40")]).await;
     let codes = ["tenant-busy", "tenant-database-unavailable"];
     let mut scene = Scene::on(&server, server.address(), &codes).await;
-    // Somebody else's program takes every slot there is, those of tenants' connections as soon as they are cut.
+    let taken = take_every_slot(&server).await;
+    scene.load.phase("full");
+    scene.load.refused("tenant-busy").await;
+    scene.load.came_back(15).await;
+    drop(taken);
+    figure("slots are free, served again after", scene.healing().await);
+    let report = scene.end("a full server").await;
+    let full = report.phase("full");
+    assert_silent(full);
+    assert_eq!(full.with("tenant-busy"), full.refused(), "{full}");
+}
+
+/// Somebody else's program takes every slot there is, those of tenants' connections as soon as they are cut.
+pub(crate) async fn take_every_slot(server: &TestCluster) -> Vec<Session> {
     let superuser = server.superuser("postgres").await;
     let mut taken = Vec::new();
     wait_until("all slots to be taken", DEADLINE, async || {
@@ -318,15 +332,7 @@ async fn slots_that_others_have_taken_are_waited_for_and_not_fought_over() {
         superuser.query_one(ALL_TAKEN, &[]).await.unwrap().get(0)
     })
     .await;
-    scene.load.phase("full");
-    scene.load.refused("tenant-busy").await;
-    scene.load.came_back(15).await;
-    drop(taken);
-    figure("slots are free, served again after", scene.healing().await);
-    let report = scene.end("a full server").await;
-    let full = report.phase("full");
-    assert_silent(full);
-    assert_eq!(full.with("tenant-busy"), full.refused(), "{full}");
+    taken
 }
 
 /// As an operator, or a fence, would.

@@ -1,14 +1,15 @@
 //! An application under test: the real binary, on a registry of its own.
 
 use crate::{
-    Answer, Api, DEADLINE, Http, Portero, Process, Request, TestCluster, scratch_dir, wait_for, wait_until,
+    Answer, Api, ChaosProxy, DEADLINE, Http, Portero, Process, Request, TestCluster, scratch_dir, wait_for,
+    wait_until,
 };
 use portero_auth::MasterKey;
 use portero_kernel::{ExposeSecret, TenantId};
 use portero_pg::Session;
 use portero_registry::Registry;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, process::ExitStatus, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, process::ExitStatus, sync::Arc};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -49,6 +50,7 @@ pub struct DatabaseLogin {
 #[derive(Clone, Default)]
 pub struct AppBuilder {
     cluster: Option<Arc<TestCluster>>,
+    registry_at: Option<SocketAddr>,
     env: BTreeMap<String, String>,
 }
 
@@ -57,6 +59,13 @@ impl AppBuilder {
     #[must_use]
     pub fn cluster(mut self, cluster: &Arc<TestCluster>) -> Self {
         self.cluster = Some(Arc::clone(cluster));
+        self
+    }
+
+    /// With its way to the registry through a proxy. Commands and tests go there directly.
+    #[must_use]
+    pub fn registry_through(mut self, proxy: &ChaosProxy) -> Self {
+        self.registry_at = Some(proxy.address());
         self
     }
 
@@ -80,12 +89,14 @@ impl AppBuilder {
             None => TestCluster::shared().await,
         };
         let (database, url) = cluster.new_registry().await;
+        let address = self.registry_at.unwrap_or_else(|| cluster.address());
+        let seen = cluster.url(address, &database);
         let master_key = MasterKey::generate().to_text().expose_secret().to_owned();
         let data_dir = scratch_dir("app").to_string_lossy().into_owned();
         let mut env = BTreeMap::from(
             [
                 ("PORTERO_DATA_DIR", data_dir.as_str()),
-                ("PORTERO_REGISTRY_URL", url.as_str()),
+                ("PORTERO_REGISTRY_URL", seen.as_str()),
                 ("PORTERO_MASTER_KEY", &master_key),
                 ("PORTERO_BASE_DOMAIN", BASE_DOMAIN),
                 ("PORTERO_PUBLIC_SCHEME", "http"),
@@ -222,9 +233,9 @@ impl TestApp {
     /// A call of `portero` with this application's settings.
     #[must_use]
     pub fn portero(&self, args: &[&str]) -> Portero {
-        let ours =
-            ["PORTERO_REGISTRY_URL", "PORTERO_MASTER_KEY", "PORTERO_BASE_DOMAIN", "PORTERO_PUBLIC_SCHEME"];
-        ours.iter().fold(Portero::new(args), |call, key| call.env(key, &self.env[*key]))
+        let call = Portero::new(args).env("PORTERO_REGISTRY_URL", &self.url);
+        let ours = ["PORTERO_MASTER_KEY", "PORTERO_BASE_DOMAIN", "PORTERO_PUBLIC_SCHEME"];
+        ours.iter().fold(call, |call, key| call.env(key, &self.env[*key]))
     }
 
     /// The environment that its process is started with.
