@@ -92,10 +92,8 @@ impl AppBuilder {
         let address = self.registry_at.unwrap_or_else(|| cluster.address());
         let seen = cluster.url(address, &database);
         let master_key = MasterKey::generate().to_text().expose_secret().to_owned();
-        let data_dir = scratch_dir("app").to_string_lossy().into_owned();
         let mut env = BTreeMap::from(
             [
-                ("PORTERO_DATA_DIR", data_dir.as_str()),
                 ("PORTERO_REGISTRY_URL", seen.as_str()),
                 ("PORTERO_MASTER_KEY", &master_key),
                 ("PORTERO_BASE_DOMAIN", BASE_DOMAIN),
