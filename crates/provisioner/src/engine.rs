@@ -10,6 +10,7 @@
 //! | `done` | the next step |
 //! | a step fails for good | it is `failed`, the job is `undoing`, and the steps before it are undone, last first |
 //! | `undoing` | the undo runs again |
+//! | an undo fails, and may pass | the job is left for whoever claims it next, when its lease runs out |
 //! | an undo fails for good | the job is `stuck`: a person is needed, the name stays reserved |
 //!
 //! The undo of the step that failed is *not* run: a step that can half-succeed has its undo on a step before it.
@@ -81,7 +82,7 @@ impl<C> Step<C> {
     }
 }
 
-/// Goes on with a claimed job until it rests. The lease is renewed meanwhile.
+/// Goes on with a claimed job until it rests, or an undo has to wait. The lease is renewed meanwhile.
 ///
 /// # Errors
 /// [`RegistryError::LeaseLost`], or the registry: the job stays as it is, for whoever claims it next.
@@ -196,7 +197,12 @@ impl<C: Sync> Saga<'_, C> {
             match outcome.await {
                 Ok(()) => {}
                 Err(StepError::LeaseLost) => return Err(RegistryError::LeaseLost),
-                Err(StepError::Again(error) | StepError::Never(error)) => {
+                // A server that is away comes back, and what is on it must not be forgotten until then.
+                Err(StepError::Again(error)) => {
+                    tracing::warn!(job = %self.lease.job(), step = step.name, error, "an undo fails: it will be tried again");
+                    return Ok(JobStatus::Undoing);
+                }
+                Err(StepError::Never(error)) => {
                     tracing::error!(job = %self.lease.job(), step = step.name, error, "an undo failed for good: the job is stuck");
                     self.registry.step_set(self.lease, step.name, StepStatus::Failed, Some(&error)).await?;
                     let error = format!("undoing {}: {error}", step.name);

@@ -110,6 +110,7 @@ impl Worker {
             }
         };
         match outcome {
+            Ok(status) if !status.is_at_rest() => {}
             Ok(status) => {
                 tracing::info!(%job, kind = claim.job.kind, subdomain = claim.job.subdomain, status = status.as_str(), "a job came to rest");
             }

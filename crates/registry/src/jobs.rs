@@ -183,7 +183,7 @@ impl Registry {
     /// Reserves the tenant's name and writes the job that will make it, in one transaction: both or neither.
     ///
     /// # Errors
-    /// [`RegistryError::SubdomainTaken`].
+    /// [`RegistryError::SubdomainTaken`], [`RegistryError::NoServer`].
     pub async fn job_insert_with_tenant(&self, job: &NewJob<'_>, tenant: &NewTenant<'_>) -> Result<()> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
@@ -253,7 +253,8 @@ impl Registry {
         Ok(row.get(0))
     }
 
-    /// Claims the oldest job that nobody is working on, or the one named if nobody is.
+    /// Claims a job that nobody is working on, or the one named if nobody is: one that is new before one that was left,
+    /// the one that was left longest ago before others.
     ///
     /// # Errors
     /// The registry, or a secret that doesn't open.
@@ -272,7 +273,7 @@ impl Registry {
                              WHERE status IN ('running', 'undoing')
                                AND (lease_until IS NULL OR lease_until < now())
                                AND ($3::uuid IS NULL OR id = $3)
-                             ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+                             ORDER BY lease_until NULLS FIRST, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
                  RETURNING id, fence, secret",
                 &[&worker, &lease.as_secs_f64(), &only.map(JobId::uuid)],
             )
