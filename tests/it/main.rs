@@ -18,6 +18,7 @@ mod lifecycle;
 mod nginx;
 mod ping;
 mod recovery;
+mod servers;
 mod signup;
 mod site;
 mod soak;

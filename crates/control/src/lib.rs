@@ -3,13 +3,17 @@
 
 mod doctor;
 mod jobs;
+mod routers;
+mod servers;
 mod signup;
 mod tenants;
 
 pub use doctor::{Check, Health};
 pub use jobs::{HandOver, JobView, StepView};
+pub use routers::Known;
+pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
-pub use tenants::{TenantError, TenantView};
+pub use tenants::{DoorChange, TenantError, TenantView};
 
 use portero_auth::Passwords;
 use portero_kernel::Site;

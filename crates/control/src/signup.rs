@@ -88,8 +88,8 @@ pub enum SignUpError {
     /// Sign-ups are closed.
     #[error("sign-ups are closed")]
     Closed,
-    /// No server to put a database on.
-    #[error("there is no database server to put the company on")]
+    /// No server takes new companies and answers.
+    #[error("no database server can take a new company now: see `portero doctor`")]
     NoServer,
     /// Too many passwords are being hashed.
     #[error("too many sign-ups at once")]
@@ -128,11 +128,14 @@ impl Control {
         claim: Option<&[u8]>,
     ) -> Result<SignedUp, SignUpError> {
         let checked = Checked::parse(&self.passwords, form, names).await?;
-        // Before the expensive hash; the unique index decides.
+        // Both before the expensive hash; the unique index and the servers' status decide.
         if self.registry.subdomain_taken(&checked.subdomain).await? {
             return Err(SignUpError::Taken(checked.subdomain));
         }
-        let server = self.registry.servers().await?.into_iter().next().ok_or(SignUpError::NoServer)?;
+        let servers = self.servers_that_answer().await?;
+        if servers.is_empty() {
+            return Err(no_server());
+        }
         let hash = self.passwords.hash(Claimant::Platform, &checked.password).await?;
         let (tenant, job) = (TenantId::generate(), JobId::generate());
         let login =
@@ -150,10 +153,11 @@ impl Control {
             subdomain: &checked.subdomain,
             login: &login,
             admin: UserId::generate(),
-            server: server.id,
+            servers: &servers,
         };
         match self.registry.job_insert_with_tenant(&new_job, &new_tenant).await {
             Err(RegistryError::SubdomainTaken) => return Err(SignUpError::Taken(checked.subdomain)),
+            Err(RegistryError::NoServer) => return Err(no_server()),
             outcome => outcome?,
         }
         tracing::info!(%tenant, subdomain = %checked.subdomain, %job, "a company signed up");
@@ -205,6 +209,11 @@ impl From<AuthError> for SignUpError {
             error => Self::Registry(RegistryError::Secret(error.to_string())),
         }
     }
+}
+
+fn no_server() -> SignUpError {
+    tracing::error!("nobody can sign up: no database server takes new companies and answers");
+    SignUpError::NoServer
 }
 
 fn new_subdomain(raw: &str) -> Result<Subdomain, Refusal> {

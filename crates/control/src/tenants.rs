@@ -1,6 +1,6 @@
 //! Looking after tenants: list, show, pause, resume.
 
-use crate::Control;
+use crate::{Control, Known};
 use portero_kernel::{RoleName, SchemaVersion, Subdomain, TenantId};
 use portero_pg::Session;
 use portero_provisioner::{ServerError, fence};
@@ -31,6 +31,16 @@ pub struct TenantView {
     /// Why it was paused, if anybody said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_reason: Option<String>,
+}
+
+/// A tenant whose door was shut or opened, and who knows of that.
+#[derive(Debug, Clone, Serialize)]
+pub struct DoorChange {
+    /// As it is now.
+    #[serde(flatten)]
+    pub tenant: TenantView,
+    /// The routers that know.
+    pub known: Known,
 }
 
 /// Why a tenant could not be looked after.
@@ -75,8 +85,8 @@ impl Control {
         self.find(subdomain).await.map(|row| self.tenant_view(row))
     }
 
-    /// Shuts a tenant's door: its role is fenced out of the database and every request is answered `tenant-paused`.
-    /// Repeating it raises the fence again.
+    /// Shuts a tenant's door: its role is fenced out of the database and every request is answered `tenant-paused`, by
+    /// every router that lives and has said so in time. Repeating it raises the fence again.
     ///
     /// # Errors
     /// [`TenantError`].
@@ -84,34 +94,42 @@ impl Control {
         &self,
         subdomain: &Subdomain,
         reason: Option<&str>,
-    ) -> Result<TenantView, TenantError> {
+    ) -> Result<DoorChange, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
         // The routers hear it first, so that clients read "paused" rather than the errors of a fence.
-        if tenant.status != TenantStatus::Paused {
-            self.set_paused(&tenant, TenantStatus::Active, reason).await?;
-        }
+        let clock = match tenant.status {
+            TenantStatus::Paused => self.registry.route_clock().await?,
+            _ => self.set_paused(&tenant, TenantStatus::Active, reason).await?,
+        };
         let server = self.admin_of(&tenant).await?;
         fence::raise(&server, &RoleName::from(&tenant.database)).await?;
         lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was paused");
-        self.tenant(subdomain).await
+        self.door_change(subdomain, clock).await
     }
 
-    /// Opens a paused tenant's door again. Repeating it sets the tenant's role as it should be.
+    /// Opens a paused tenant's door again, and waits for the routers to hear of it. Repeating it sets the tenant's role
+    /// as it should be.
     ///
     /// # Errors
     /// [`TenantError`].
-    pub async fn resume(&self, subdomain: &Subdomain) -> Result<TenantView, TenantError> {
+    pub async fn resume(&self, subdomain: &Subdomain) -> Result<DoorChange, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
         let server = self.admin_of(&tenant).await?;
         let login = self.registry.tenant_login(tenant.id).await?;
         fence::lower(&server, tenant.id, &login.ok_or(RegistryError::Unreadable("tenant's login"))?).await?;
-        if tenant.status == TenantStatus::Paused {
-            self.set_paused(&tenant, TenantStatus::Paused, None).await?;
-        }
+        let clock = match tenant.status {
+            TenantStatus::Paused => self.set_paused(&tenant, TenantStatus::Paused, None).await?,
+            _ => self.registry.route_clock().await?,
+        };
         lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was resumed");
-        self.tenant(subdomain).await
+        self.door_change(subdomain, clock).await
+    }
+
+    async fn door_change(&self, subdomain: &Subdomain, clock: i64) -> Result<DoorChange, TenantError> {
+        let known = self.wait_until_known(clock).await?;
+        Ok(DoorChange { tenant: self.tenant(subdomain).await?, known })
     }
 
     /// A tenant that is there, and the lock by which one at a time changes it; dropped, the lock is given up.
@@ -130,9 +148,9 @@ impl Control {
         tenant: &TenantRow,
         from: TenantStatus,
         reason: Option<&str>,
-    ) -> Result<(), TenantError> {
+    ) -> Result<i64, TenantError> {
         let clock = self.registry.tenant_set_paused(tenant.id, from, reason).await?;
-        clock.map(|_| ()).ok_or_else(|| TenantError::Changed(tenant.subdomain.clone()))
+        clock.ok_or_else(|| TenantError::Changed(tenant.subdomain.clone()))
     }
 
     async fn admin_of(&self, tenant: &TenantRow) -> Result<tokio_postgres::Config, TenantError> {

@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+mod limits;
 mod migrate;
 mod quote;
 mod scram;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use connect::{Address, Session, TENANT_SESSION, connect, hardened};
 pub use error::{Class, classify, violated_constraint};
+pub use limits::{RESERVE, tenant_capacity};
 pub use migrate::{MigrateError, Migrations, lock_key};
 pub use quote::{ident, literal};
 pub use scram::scram_verifier;

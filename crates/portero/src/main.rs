@@ -51,6 +51,9 @@ enum Command {
     /// Look after tenants
     #[command(subcommand)]
     Tenant(commands::tenant::TenantCommand),
+    /// Look after the servers that hold companies' databases
+    #[command(subcommand)]
+    Server(commands::server::ServerCommand),
     /// Check everything, and say what to do about what is wrong
     Doctor,
     /// Print a completion script
@@ -92,6 +95,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Dev(args) => commands::dev::run(settings, args, output).await,
         Command::Serve => commands::serve::run(settings, output).await,
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
+        Command::Server(command) => commands::server::run(settings, command, output).await,
         Command::Doctor => commands::doctor::run(settings, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }

@@ -124,6 +124,8 @@ impl Raw {
                 "SIGNUP_MODE" => self.signup_mode = Some(value),
                 "SIGNUP_PER_ADDRESS_HOUR" => self.signup_per_address_hour = Some(parse(&key, &value)?),
                 "LOGIN_PER_ADDRESS_MINUTE" => self.login_per_address_minute = Some(parse(&key, &value)?),
+                // Of one command: `portero server add`.
+                "SERVER_URL" => {}
                 "LOG" => self.log = Some(value),
                 "LOG_FORMAT" => self.log_format = Some(value),
                 _ => bail!("the environment has {key}, which is no setting of Portero's"),

@@ -18,7 +18,7 @@ pub use bell::{Bell, Channel};
 pub use jobs::{Claim, JobRow, JobStatus, Lease, NewJob, StepRow, StepStatus};
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{RouteChange, RouteChanges, RouteRow};
-pub use secrets::TenantLogin;
+pub use secrets::{TenantLogin, server_config};
 pub use servers::{ServerRow, ServerStatus};
 pub use snapshot::Snapshot;
 pub use tenants::{NewTenant, TenantRow, TenantStatus};
@@ -51,6 +51,12 @@ pub enum RegistryError {
     /// The subdomain belongs to somebody.
     #[error("the subdomain is taken")]
     SubdomainTaken,
+    /// A server has the name already.
+    #[error("the server's name is taken")]
+    ServerTaken,
+    /// No server takes new tenants.
+    #[error("no database server takes new tenants")]
+    NoServer,
     /// A secret could not be opened.
     #[error("a secret in the registry can't be opened: {0}")]
     Secret(String),

@@ -59,7 +59,7 @@ impl Registry {
 
     pub(crate) fn open_server_url(&self, server: ServerId, sealed: &[u8]) -> Result<Config> {
         let url = self.open(SERVER_URL, server.uuid(), sealed)?;
-        url.parse().map(hardened).map_err(|_| RegistryError::Unreadable("server's URL"))
+        server_config(&url).ok_or(RegistryError::Unreadable("server's URL"))
     }
 
     pub(crate) fn seal_job_secret(&self, job: JobId, secret: &SecretString) -> Vec<u8> {
@@ -77,6 +77,17 @@ impl Registry {
             .map_err(|error| RegistryError::Secret(error.to_string()))?;
         String::from_utf8(plain.to_vec()).map_err(|_| RegistryError::Unreadable("secret"))
     }
+}
+
+/// How Portero logs in to a server by its URL; nothing where that is not one. Without a database it means the one that
+/// every server has, and not one called like the role.
+#[must_use]
+pub fn server_config(url: &str) -> Option<Config> {
+    let mut config: Config = url.parse().ok()?;
+    if config.get_dbname().is_none() {
+        config.dbname("postgres");
+    }
+    Some(hardened(config))
 }
 
 #[cfg(test)]

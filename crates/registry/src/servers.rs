@@ -1,8 +1,12 @@
 //! The PostgreSQL servers that hold tenants' databases.
 
-use crate::{Registry, RegistryError, Result};
+use crate::{Registry, RegistryError, Result, routers::int};
+use deadpool_postgres::Transaction;
 use portero_kernel::{SecretString, ServerId};
+use portero_pg::violated_constraint;
+use std::collections::BTreeMap;
 use tokio_postgres::{Config, Row};
+use uuid::Uuid;
 
 /// Whether a server takes new tenants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +64,7 @@ impl Registry {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
         let known = txn.query_opt("SELECT id FROM servers WHERE name = $1 FOR UPDATE", &[&name]).await?;
-        let id = known.map_or_else(ServerId::generate, |row| ServerId::from(row.get::<_, uuid::Uuid>(0)));
+        let id = known.map_or_else(ServerId::generate, |row| ServerId::from(row.get::<_, Uuid>(0)));
         let sealed = self.seal_server_url(id, admin_url);
         txn.execute(
             "INSERT INTO servers (id, name, admin_url) VALUES ($1, $2, $3)
@@ -70,6 +74,83 @@ impl Registry {
         .await?;
         txn.commit().await?;
         Ok(id)
+    }
+
+    /// Notes a server that is new.
+    ///
+    /// # Errors
+    /// [`RegistryError::ServerTaken`] where the name is another's.
+    pub async fn server_add(
+        &self,
+        name: &str,
+        admin_url: &SecretString,
+        capacity: usize,
+    ) -> Result<ServerId> {
+        let id = ServerId::generate();
+        let sealed = self.seal_server_url(id, admin_url);
+        self.client()
+            .await?
+            .execute(
+                "INSERT INTO servers (id, name, admin_url, capacity) VALUES ($1, $2, $3, $4)",
+                &[&id.uuid(), &name, &sealed, &int(capacity)],
+            )
+            .await
+            .map_err(|error| match violated_constraint(&error) {
+                Some("servers_name_key") => RegistryError::ServerTaken,
+                _ => error.into(),
+            })?;
+        Ok(id)
+    }
+
+    /// Says whether a server takes new tenants. Those who are being reserved meanwhile are waited for: afterwards every
+    /// tenant that was placed by the old status is in the registry.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn server_set_status(&self, id: ServerId, status: ServerStatus) -> Result<()> {
+        self.client()
+            .await?
+            .execute("UPDATE servers SET status = $2 WHERE id = $1", &[&id.uuid(), &status.as_str()])
+            .await?;
+        Ok(())
+    }
+
+    /// The server for one more tenant: of these, as far as they take new ones, the one that has the fewest for the
+    /// connections that it can bear. Its status stays as it is until the transaction ends.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoServer`].
+    pub(crate) async fn server_choose_in_txn(
+        &self,
+        txn: &Transaction<'_>,
+        among: &[ServerId],
+    ) -> Result<ServerId> {
+        let among: Vec<Uuid> = among.iter().map(|server| server.uuid()).collect();
+        // One that nobody has asked yet is taken for as large as the largest.
+        let row = txn
+            .query_opt(
+                "SELECT s.id FROM servers s WHERE s.status = 'active' AND s.id = ANY($1)
+                 ORDER BY (SELECT count(*) FROM tenants t WHERE t.server_id = s.id)::float8
+                              / greatest(coalesce(s.capacity, (SELECT max(capacity) FROM servers)), 1),
+                          s.created_at, s.id
+                 LIMIT 1 FOR SHARE OF s",
+                &[&among],
+            )
+            .await?;
+        row.map(|row| ServerId::from(row.get::<_, Uuid>("id"))).ok_or(RegistryError::NoServer)
+    }
+
+    /// How many tenants each server has that has any.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_by_server(&self) -> Result<BTreeMap<ServerId, i64>> {
+        let rows = self
+            .client()
+            .await?
+            .query("SELECT server_id, count(*) FROM tenants GROUP BY server_id", &[])
+            .await?;
+        Ok(rows.iter().map(|row| (ServerId::from(row.get::<_, Uuid>(0)), row.get(1))).collect())
     }
 
     /// Every server.
@@ -92,8 +173,18 @@ impl Registry {
         row.map(|row| self.server_from_row(&row)).transpose()
     }
 
+    /// A server by its name.
+    ///
+    /// # Errors
+    /// As [`Registry::servers`].
+    pub async fn server_by_name(&self, name: &str) -> Result<Option<ServerRow>> {
+        let sql = ["SELECT ", COLUMNS, " FROM servers WHERE name = $1"].concat();
+        let row = self.client().await?.query_opt(&sql, &[&name]).await?;
+        row.map(|row| self.server_from_row(&row)).transpose()
+    }
+
     fn server_from_row(&self, row: &Row) -> Result<ServerRow> {
-        let id = ServerId::from(row.get::<_, uuid::Uuid>("id"));
+        let id = ServerId::from(row.get::<_, Uuid>("id"));
         let sealed_url: Vec<u8> = row.get("admin_url");
         let admin = self.open_server_url(id, &sealed_url)?;
         let capacity = row.get::<_, Option<i32>>("capacity").and_then(|count| usize::try_from(count).ok());

@@ -52,8 +52,8 @@ pub struct NewTenant<'a> {
     pub login: &'a TenantLogin,
     /// The first admin's id in the tenant's own database.
     pub admin: UserId,
-    /// The server that will hold its database.
-    pub server: ServerId,
+    /// The servers that its database may be put on.
+    pub servers: &'a [ServerId],
 }
 
 /// A tenant.
@@ -106,15 +106,16 @@ impl TenantRow {
 }
 
 impl Registry {
-    /// Reserves the subdomain and notes the tenant as being made.
+    /// Reserves the subdomain, chooses a server, and notes the tenant as being made.
     ///
     /// # Errors
-    /// [`RegistryError::SubdomainTaken`] where somebody has it, also where they took it in this very moment.
+    /// [`RegistryError::NoServer`]; [`RegistryError::SubdomainTaken`] where somebody has it, also where they took it in this very moment.
     pub(crate) async fn tenant_insert_in_txn(
         &self,
         txn: &Transaction<'_>,
         new: &NewTenant<'_>,
     ) -> Result<()> {
+        let server = self.server_choose_in_txn(txn, new.servers).await?;
         let sealed = self.seal_login(new.id, new.login);
         txn.execute(
             "INSERT INTO tenants (id, name, subdomain, db_name, db_url, status, admin_user_id, server_id)
@@ -126,7 +127,7 @@ impl Registry {
                 &new.login.database.as_str(),
                 &sealed,
                 &new.admin.uuid(),
-                &new.server.uuid(),
+                &server.uuid(),
             ],
         )
         .await

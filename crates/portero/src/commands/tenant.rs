@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
-use portero_control::{FieldNames, JobView, SignUp, SignUpError, TenantView};
+use portero_control::{FieldNames, JobView, Known, SignUp, SignUpError, TenantView};
 use portero_kernel::{JobId, Subdomain};
 use portero_provisioner::{Worker, WorkerOptions};
 use portero_registry::JobStatus;
@@ -80,18 +80,20 @@ pub(crate) async fn run(
             Ok(ExitCode::SUCCESS)
         }
         TenantCommand::Pause { subdomain, reason } => {
-            let tenant = direct.control.pause(&label(&subdomain)?, reason.as_deref()).await?;
-            output.json(&tenant);
+            let change = direct.control.pause(&label(&subdomain)?, reason.as_deref()).await?;
+            output.json(&change);
             output.line(format_args!(
                 "{} is paused. Its data is kept: portero tenant resume {0}",
-                tenant.subdomain
+                change.tenant.subdomain
             ));
+            output.line(who_knows(&change.known));
             Ok(ExitCode::SUCCESS)
         }
         TenantCommand::Resume { subdomain } => {
-            let tenant = direct.control.resume(&label(&subdomain)?).await?;
-            output.json(&tenant);
-            output.line(format_args!("{} is active again: {}", tenant.subdomain, tenant.url));
+            let change = direct.control.resume(&label(&subdomain)?).await?;
+            output.json(&change);
+            output.line(format_args!("{} is active again: {}", change.tenant.subdomain, change.tenant.url));
+            output.line(who_knows(&change.known));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -125,10 +127,10 @@ async fn create(
             .job_by_id(signed_up.job)
             .await?
             .context("the job has vanished from the registry")?;
-        let left = if job.status == JobStatus::Undone {
-            "nothing of it is left"
-        } else {
-            "it could not be cleaned up"
+        let left = match job.status {
+            JobStatus::Undone => "nothing of it is left",
+            JobStatus::Stuck => "it could not be cleaned up",
+            _ => "what there is of it is still being removed",
         };
         let error = job.error.unwrap_or_default();
         return Err(Failure::Failed(anyhow!("{} was not created, and {left}: {error}", signed_up.subdomain)));
@@ -143,7 +145,7 @@ async fn create(
 async fn wait(direct: &Direct, id: JobId, output: Output) -> Result<JobView, Failure> {
     let worker = Worker::new(direct.registry.clone(), WorkerOptions::default());
     let mut work = tokio::spawn(async move { worker.run_one(id).await });
-    let mut told = 0;
+    let (mut told, mut worked) = (0, false);
     loop {
         let job = direct.control.job(id).await?.context("the job has vanished from the registry")?;
         let ended = job.steps.iter().take_while(|step| step.status == "done").count();
@@ -155,8 +157,12 @@ async fn wait(direct: &Direct, id: JobId, output: Output) -> Result<JobView, Fai
             return Ok(job);
         }
         tokio::select! {
-            outcome = &mut work, if !work.is_finished() => {
-                outcome??;
+            outcome = &mut work, if !worked => {
+                worked = true;
+                // Its undo may have to wait for a server that is away, and nobody should wait here for that.
+                if outcome?? == Some(JobStatus::Undoing) {
+                    return Ok(job);
+                }
             }
             () = tokio::time::sleep(Duration::from_millis(100)) => {}
         }
@@ -207,6 +213,20 @@ fn show(tenant: &TenantView, output: Output) {
         ("created", tenant.created_at.format(&Rfc3339).unwrap_or_default()),
     ] {
         output.line(format_args!("{name:<9} {value}"));
+    }
+}
+
+/// Which routers have heard of a change.
+fn who_knows(known: &Known) -> String {
+    let know = match known.routers {
+        0 => "No router has confirmed it".to_owned(),
+        1 => "1 router knows".to_owned(),
+        count => format!("{count} routers know"),
+    };
+    match (known.routers, known.late.as_slice()) {
+        (0, []) => "No router is running that would have to know.".to_owned(),
+        (_, []) => format!("{know}."),
+        (_, late) => format!("{know}; not yet: {}. They hear of it as soon as they can.", late.join(", ")),
     }
 }
 

@@ -15,7 +15,7 @@ const MAY_FORMAT_SQL: [&str; 7] = [
     // It feeds a server in single-user mode, which takes no parameters: a password of its own making.
     "crates/devpg/src/initdb.rs",
     // It runs nothing: it advises people what to type.
-    "crates/control/src/doctor.rs",
+    "crates/control/src/doctor/",
     // What `portero dev` does, for tests.
     "crates/testkit/",
 ];

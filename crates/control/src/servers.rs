@@ -1,0 +1,317 @@
+//! Looking after the servers that hold companies' databases: add, list, show, drain.
+
+use crate::{Control, Health, doctor::check_fitness};
+use portero_kernel::{ExposeSecret, RouterId, SecretString, ServerId};
+use portero_pg::{Session, connect, tenant_capacity};
+use portero_registry::{LeaseRow, RegistryError, ServerRow, ServerStatus, server_config};
+use serde::Serialize;
+use std::time::Duration;
+use time::OffsetDateTime;
+use tokio::{task::JoinSet, time::timeout};
+use tokio_postgres::{Config, config::Host};
+
+const LONGEST_NAME: usize = 40;
+/// How long a server may take to let Portero in before a new company is put elsewhere.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// A server, as operators see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerView {
+    /// Its id.
+    pub id: ServerId,
+    /// Its name.
+    pub name: String,
+    /// Where it is: `host:port`, several with commas.
+    pub address: String,
+    /// `active` or `draining`.
+    pub status: &'static str,
+    /// How many companies' databases it holds.
+    pub tenants: i64,
+    /// The connections that companies together may hold, as last read from it; nothing where nobody has asked it yet.
+    pub capacity: Option<usize>,
+}
+
+/// A server and how its connections are divided among the routers.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerDetails {
+    /// The server.
+    #[serde(flatten)]
+    pub server: ServerView,
+    /// The routers' leases on its connections.
+    pub leases: Vec<LeaseView>,
+}
+
+/// A router's lease on a server's connections.
+#[derive(Debug, Clone, Serialize)]
+pub struct LeaseView {
+    /// Whose.
+    pub router: RouterId,
+    /// Its name.
+    pub name: String,
+    /// Whether it lasts. One that ran out counts until another router has ended the connections it was for.
+    pub live: bool,
+    /// The connections it may hold.
+    pub granted: usize,
+    /// What it could put to use.
+    pub wanted: usize,
+    /// What it had open when it last spoke.
+    pub used: usize,
+}
+
+/// Why a server could not be looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// No server has the name.
+    #[error("no server is called {0}")]
+    NotFound(String),
+    /// It can't be a server's name.
+    #[error("a server can't be called {0:?}: 1 to {LONGEST_NAME} lower-case letters, digits and hyphens")]
+    Name(String),
+    /// Another server has the name.
+    #[error("there is a server called {0} already")]
+    Taken(String),
+    /// Not a URL, or one that leaves out what is needed. It may hold a password, so it is not quoted.
+    #[error("the server's URL {0}: postgresql://user:password@host:port/postgres")]
+    Url(&'static str),
+    /// It is not there, or doesn't let Portero's role in.
+    #[error("the server does not let Portero in")]
+    Unreachable(#[source] tokio_postgres::Error),
+    /// It is there under another name: its connections would be given away twice.
+    #[error("this server is known already: it is called {0}")]
+    Known(String),
+    /// It could not hold companies.
+    #[error("the server can't hold companies: {}", .0.join("; "))]
+    Unfit(Vec<String>),
+    /// The registry.
+    #[error("the registry doesn't answer")]
+    Registry(#[from] RegistryError),
+}
+
+impl Control {
+    /// Adds a server, after it was looked at: new companies go there from now on, too.
+    ///
+    /// # Errors
+    /// [`ServerError`] says what it lacks, or what the URL does.
+    pub async fn server_add(&self, name: &str, url: &SecretString) -> Result<ServerView, ServerError> {
+        check_name(name)?;
+        let config = parse_url(url)?;
+        if self.registry.server_by_name(name).await?.is_some() {
+            return Err(ServerError::Taken(name.to_owned()));
+        }
+        let session = connect(&config).await.map_err(ServerError::Unreachable)?;
+        let capacity = self.inspect(&session).await;
+        session.close().await;
+        match self.registry.server_add(name, url, capacity?).await {
+            Err(RegistryError::ServerTaken) => return Err(ServerError::Taken(name.to_owned())),
+            outcome => outcome?,
+        };
+        tracing::info!(server = name, "a server was added");
+        self.server(name).await.map(|details| details.server)
+    }
+
+    /// Every server, oldest first.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn servers(&self) -> Result<Vec<ServerView>, RegistryError> {
+        let tenants = self.registry.tenants_by_server().await?;
+        let servers = self.registry.servers().await?;
+        let count = |server: &ServerRow| tenants.get(&server.id).copied().unwrap_or(0);
+        Ok(servers.iter().map(|server| view(server, count(server))).collect())
+    }
+
+    /// A server by its name, and who shares its connections.
+    ///
+    /// # Errors
+    /// [`ServerError::NotFound`], or the registry.
+    pub async fn server(&self, name: &str) -> Result<ServerDetails, ServerError> {
+        let server = self.find_server(name).await?;
+        let tenants = self.registry.tenants_by_server().await?.get(&server.id).copied().unwrap_or(0);
+        let leases = self.registry.server_leases(server.id).await?;
+        Ok(ServerDetails {
+            server: view(&server, tenants),
+            leases: leases.into_iter().map(LeaseView::from).collect(),
+        })
+    }
+
+    /// No new company is put on this server from now on. Those it has stay and are served.
+    ///
+    /// # Errors
+    /// [`ServerError::NotFound`], or the registry.
+    pub async fn server_drain(&self, name: &str) -> Result<ServerView, ServerError> {
+        self.set_status(name, ServerStatus::Draining).await
+    }
+
+    /// New companies are put on this server again.
+    ///
+    /// # Errors
+    /// [`ServerError::NotFound`], or the registry.
+    pub async fn server_undrain(&self, name: &str) -> Result<ServerView, ServerError> {
+        self.set_status(name, ServerStatus::Active).await
+    }
+
+    /// The servers that take new companies and let Portero in at this moment: a company that signs up is not put on one
+    /// that is away.
+    pub(crate) async fn servers_that_answer(&self) -> Result<Vec<ServerId>, RegistryError> {
+        let mut probes = JoinSet::new();
+        let active = |server: &ServerRow| server.status == ServerStatus::Active;
+        for server in self.registry.servers().await?.into_iter().filter(active) {
+            probes.spawn(async move {
+                let session = timeout(PROBE, connect(&server.admin)).await.ok()?.ok()?;
+                session.close().await;
+                Some(server.id)
+            });
+        }
+        Ok(probes.join_all().await.into_iter().flatten().collect())
+    }
+
+    async fn set_status(&self, name: &str, status: ServerStatus) -> Result<ServerView, ServerError> {
+        let server = self.find_server(name).await?;
+        self.registry.server_set_status(server.id, status).await?;
+        tracing::info!(server = name, status = status.as_str(), "a server's status was set");
+        self.server(name).await.map(|details| details.server)
+    }
+
+    async fn find_server(&self, name: &str) -> Result<ServerRow, ServerError> {
+        let found = self.registry.server_by_name(name).await?;
+        found.ok_or_else(|| ServerError::NotFound(name.to_owned()))
+    }
+
+    /// What tenants together may hold on a server that is new and fit for them.
+    async fn inspect(&self, session: &Session) -> Result<usize, ServerError> {
+        let checks = check_fitness(session, str::to_owned).await.map_err(ServerError::Unreachable)?;
+        let unfit: Vec<String> = checks
+            .into_iter()
+            .filter(|check| check.health != Health::Ok)
+            .map(|check| format!("{}: {} ({})", check.name, check.found, check.advice))
+            .collect();
+        if !unfit.is_empty() {
+            return Err(ServerError::Unfit(unfit));
+        }
+        if let Some(name) = self.name_of(session).await? {
+            return Err(ServerError::Known(name));
+        }
+        tenant_capacity(session).await.map_err(ServerError::Unreachable)
+    }
+
+    /// What the server at the other end is called, if it is known by another address. One that doesn't answer now can't
+    /// be this one.
+    async fn name_of(&self, session: &Session) -> Result<Option<String>, ServerError> {
+        let started = started_at(session).await.map_err(ServerError::Unreachable)?;
+        for server in self.registry.servers().await? {
+            let Ok(other) = connect(&server.admin).await else { continue };
+            let same = started_at(&other).await.is_ok_and(|other| other == started);
+            other.close().await;
+            if same {
+                return Ok(Some(server.name));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// When the server was started, to the microsecond: no two say the same.
+async fn started_at(session: &Session) -> Result<OffsetDateTime, tokio_postgres::Error> {
+    Ok(session.query_one("SELECT pg_postmaster_start_time()", &[]).await?.get(0))
+}
+
+fn check_name(name: &str) -> Result<(), ServerError> {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(plain) {
+        return Err(ServerError::Name(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn parse_url(url: &SecretString) -> Result<Config, ServerError> {
+    // The parse error is left out: it may quote the password.
+    let config = server_config(url.expose_secret()).ok_or(ServerError::Url("is not a PostgreSQL URL"))?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(ServerError::Url("names no host"));
+    }
+    if config.get_user().is_none() {
+        return Err(ServerError::Url("names no user"));
+    }
+    Ok(config)
+}
+
+fn view(server: &ServerRow, tenants: i64) -> ServerView {
+    ServerView {
+        id: server.id,
+        name: server.name.clone(),
+        address: address(&server.admin),
+        status: server.status.as_str(),
+        tenants,
+        capacity: server.capacity,
+    }
+}
+
+fn address(config: &Config) -> String {
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) if name.contains(':') => format!("[{name}]"),
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let hosts: Vec<String> = if config.get_hosts().is_empty() {
+        config.get_hostaddrs().iter().map(ToString::to_string).collect()
+    } else {
+        hosts.collect()
+    };
+    // One port for all, or one for each.
+    let port = |at: usize| config.get_ports().get(at).or(config.get_ports().first()).unwrap_or(&5432);
+    let named: Vec<_> = hosts.iter().enumerate().map(|(at, host)| format!("{host}:{}", port(at))).collect();
+    named.join(",")
+}
+
+impl From<LeaseRow> for LeaseView {
+    fn from(row: LeaseRow) -> Self {
+        Self {
+            router: row.router,
+            name: row.name,
+            live: row.live,
+            granted: row.granted,
+            wanted: row.wanted,
+            used: row.used,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain() {
+        for name in ["a", "db-2", "eu-west-1", &"x".repeat(40)] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "A", "ñ", "a b", "a_b", "a\nb", &"x".repeat(41)] {
+            assert!(matches!(check_name(name), Err(ServerError::Name(_))), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_says_where_and_who_and_is_never_quoted() {
+        for (url, lacks) in [
+            ("mysql://portero:hunter2@db/postgres", "is not a PostgreSQL URL"),
+            ("hunter2", "is not a PostgreSQL URL"),
+            ("", "names no host"),
+            ("postgresql://portero:hunter2@/postgres", "names no host"),
+            ("postgresql://db:5432/postgres", "names no user"),
+        ] {
+            let refused = parse_url(&url.into()).unwrap_err().to_string();
+            assert!(refused.contains(lacks) && !refused.contains("hunter2"), "{url}: {refused}");
+        }
+        for (url, at) in [
+            ("postgresql://portero:hunter2@db", "db:5432"),
+            ("postgresql://portero@db:5433/postgres", "db:5433"),
+            ("postgresql://portero@a:1,b:2/postgres", "a:1,b:2"),
+            ("postgresql://portero@[::1]/postgres", "[::1]:5432"),
+            ("postgresql://portero@%2Frun%2Fpg/postgres", "/run/pg:5432"),
+            ("host=a,b port=6000 user=portero", "a:6000,b:6000"),
+        ] {
+            let config = parse_url(&url.into()).unwrap();
+            assert_eq!((address(&config).as_str(), config.get_dbname()), (at, Some("postgres")), "{url}");
+        }
+    }
+}
