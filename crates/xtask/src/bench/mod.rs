@@ -1,14 +1,17 @@
 //! `cargo xtask bench`: figures beside their ceilings, measured in the same run, with the machine they are of.
 
+mod chart;
 mod cpu;
 mod http;
 mod machine;
+mod measured;
 mod plot;
 mod process;
 mod report;
 mod route;
 mod stage;
 mod stats;
+mod targets;
 mod wrk;
 
 use anyhow::Result;

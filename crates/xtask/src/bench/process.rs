@@ -60,21 +60,7 @@ impl Process {
         if let Some(status) = self.child.try_wait()? {
             bail!("{} ended by itself: {status}", self.name);
         }
-        let pid = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("a pid is a number above 0")?;
-        kill_process(pid, Signal::TERM)?;
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
-            if self.child.try_wait()?.is_some() {
-                return Ok(());
-            }
-            sleep(Duration::from_millis(20));
-        }
-        self.child.kill()?;
-        self.child.wait()?;
-        bail!("{} didn't stop within {} s and was killed", self.name, PATIENCE.as_secs())
+        end(self.name, &mut self.child)
     }
 }
 
@@ -86,6 +72,45 @@ impl Drop for Process {
             eprintln!("{error:#}");
         }
     }
+}
+
+/// Runs a program that tells people itself what it does.
+///
+/// # Errors
+/// It failed, or somebody asked this to end: then it is asked too, and waited for.
+pub(super) fn run_to_end(name: &str, command: &mut Command, interrupted: &Interrupted) -> Result<()> {
+    let mut child =
+        command.stdin(Stdio::null()).spawn().with_context(|| format!("{name} can't be started"))?;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if interrupted.check().is_err() {
+            end(name, &mut child)?;
+        }
+        sleep(Duration::from_millis(50));
+    };
+    interrupted.check()?;
+    if !status.success() {
+        bail!("{name} failed; what it says is above");
+    }
+    Ok(())
+}
+
+/// Asks a child to end, and waits.
+fn end(name: &str, child: &mut Child) -> Result<()> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a pid is a number above 0")?;
+    kill_process(pid, Signal::TERM)?;
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(20));
+    }
+    child.kill()?;
+    child.wait()?;
+    bail!("{name} didn't stop within {} s and was killed", PATIENCE.as_secs())
 }
 
 /// Whether somebody pressed Ctrl-C, or asked this to end. The terminal tells the programs too; this stays to clean up.

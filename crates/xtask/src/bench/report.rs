@@ -1,6 +1,6 @@
 //! The figures of a bench, as a table for people and as JSON for programs.
 
-use super::{machine::Machine, route::TARGET, stats::Summary, wrk::Figures};
+use super::{machine::Machine, stats::Summary, targets, wrk::Figures};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -56,12 +56,13 @@ pub(super) fn table(report: &Report) -> String {
         );
     }
     let Summary { median, min, max } = report.ratio();
-    let verdict = if median >= TARGET { "reached" } else { "missed" };
+    let verdict = if median >= targets::ROUTE { "reached" } else { "missed" };
     let machine = &report.machine;
     let _ = write!(
         text,
-        "\nratio     {median:.3} (from {min:.3} to {max:.3}), target {TARGET:.2}: {verdict}\n\
+        "\nratio     {median:.3} (from {min:.3} to {max:.3}), target {:.2}: {verdict}\n\
          {} pairs of {} s, {} connections; {} cores, {}, {}, PostgreSQL {}\n",
+        targets::ROUTE,
         report.pairs.len(),
         report.seconds,
         report.connections,
@@ -97,7 +98,7 @@ pub(super) fn json(report: &Report) -> Value {
     json!({
         "bench": "route",
         "ratio": summary(report.ratio()),
-        "target": TARGET,
+        "target": targets::ROUTE,
         "portero": side(|pair| &pair.portero),
         "bare": side(|pair| &pair.bare),
         "pairs": pairs,

@@ -1,5 +1,6 @@
 //! What routing costs: `GET /api/v1/ping` at a tenant's host, against a bare server that runs the same `SELECT` and
-//! answers the same JSON.
+//! answers the same JSON. After it the part of that which is the router's: looking up the host and lending a connection
+//! that is idle, measured in the process by `portero-bench checkout`.
 //!
 //! Both serve from one PostgreSQL, with as many workers and connections; [`super::stage`] puts them up. Runs alternate,
 //! and which goes first does too (A B, B A, …), so that a machine that warms up or slows down favours neither. What counts
@@ -7,43 +8,53 @@
 
 use super::{
     machine::Machine,
-    plot,
+    measured, plot,
     process::Interrupted,
     report::{self, Pair, Report},
     stage::Stage,
     wrk::{self, Load},
 };
 use crate::{needs, workspace};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use std::{fs, process::ExitCode};
-
-/// Of the bare server's throughput.
-pub(super) const TARGET: f64 = 0.95;
+use std::process::ExitCode;
 
 #[derive(Args)]
 pub(crate) struct RouteArgs {
-    /// Pairs of runs
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
-    pairs: u32,
-    /// Seconds a run takes
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    seconds: u32,
+    /// Only see that it runs: two short pairs
+    #[arg(long)]
+    quick: bool,
+    /// Pairs of runs [default: 7]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: Option<u32>,
+    /// Seconds a run takes [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: Option<u32>,
     /// Connections that ask at the same time
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..))]
     connections: u32,
 }
 
+impl RouteArgs {
+    fn pairs(&self) -> u32 {
+        self.pairs.unwrap_or(if self.quick { 2 } else { 7 })
+    }
+
+    fn seconds(&self) -> u32 {
+        self.seconds.unwrap_or(if self.quick { 1 } else { 5 })
+    }
+}
+
 pub(crate) fn run(args: &RouteArgs) -> Result<ExitCode> {
     needs::ensure(&[needs::POSTGRES, needs::WRK])?;
-    build()?;
+    measured::build(&["portero", "bench-bare", "portero-bench"])?;
     let interrupted = Interrupted::watch()?;
     println!("Starting PostgreSQL, Portero and the bare server …");
     let stage = Stage::set(&interrupted)?;
     let load = Load {
         program: needs::find(&needs::WRK).context("wrk is not here any more")?,
         connections: args.connections,
-        seconds: args.seconds,
+        seconds: args.seconds(),
     };
     let measured = measure(args, &load, &stage);
     // Ctrl-C reaches the servers and wrk too: what they say then is no news.
@@ -51,9 +62,10 @@ pub(crate) fn run(args: &RouteArgs) -> Result<ExitCode> {
     let pairs = measured?;
     let machine = Machine::look(stage.postgres_version.clone());
     stage.strike()?;
-    let report = Report { pairs, machine, connections: args.connections, seconds: args.seconds };
+    let report = Report { pairs, machine, connections: args.connections, seconds: args.seconds() };
     println!("\n{}", report::table(&report));
     save(&report)?;
+    checkout(args, &interrupted)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,7 +75,7 @@ fn measure(args: &RouteArgs, load: &Load, stage: &Stage) -> Result<Vec<Pair>> {
         wrk::run(load, target)?;
     }
     let mut pairs = Vec::new();
-    for number in 1..=args.pairs {
+    for number in 1..=args.pairs() {
         let pair = if number % 2 == 1 {
             let portero = wrk::run(load, &stage.portero)?;
             Pair { portero, bare: wrk::run(load, &stage.bare)? }
@@ -82,35 +94,19 @@ fn measure(args: &RouteArgs, load: &Load, stage: &Stage) -> Result<Vec<Pair>> {
     Ok(pairs)
 }
 
-fn build() -> Result<()> {
-    println!("Building Portero and the bare server for release …");
-    let status = workspace::cargo()
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--package",
-            "portero",
-            "--package",
-            "bench-bare",
-        ])
-        .status()
-        .context("cargo can't be run")?;
-    if !status.success() {
-        bail!("the programs to measure don't build");
-    }
-    Ok(())
+fn checkout(args: &RouteArgs, interrupted: &Interrupted) -> Result<()> {
+    println!("\nInside: lookup, checkout and check-in, beside a bare pool's …");
+    let batches = if args.quick { 10 } else { 200 };
+    let args = [format!("--pairs={}", args.pairs()), format!("--batches={batches}")];
+    let outcome = measured::run("checkout", &args, interrupted)?;
+    println!("\n{}", measured::table(&outcome)?);
+    measured::save("checkout", &outcome)
 }
 
 fn save(report: &Report) -> Result<()> {
     let dir = workspace::target_dir()?.join("bench");
-    fs::create_dir_all(&dir)?;
-    for (name, text) in
-        [("route.json", format!("{:#}\n", report::json(report))), ("route.svg", plot::pairs(&report.pairs))]
-    {
-        fs::write(dir.join(name), text).with_context(|| format!("{name} can't be written"))?;
-    }
+    measured::write(&dir, "route.json", &format!("{:#}\n", report::json(report)))?;
+    measured::write(&dir, "route.svg", &plot::pairs(&report.pairs))?;
     println!("Kept in {0}/route.json and {0}/route.svg", dir.display());
     Ok(())
 }

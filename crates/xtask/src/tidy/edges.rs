@@ -114,6 +114,12 @@ const ROOMS: &[Room] = &[
     Room { name: "portero", may: ALL, never: &[], why: "the binary puts parts together" },
     Room { name: "testkit", may: ALL, never: &[], why: "it is for tests" },
     Room { name: "xtask", may: &[], never: &["tokio", "actix-web"], why: "a chore compiles in seconds" },
+    Room {
+        name: "bench",
+        may: &["auth", "devpg", "kernel", "pg", "registry", "router"],
+        never: &["actix-web", "reqwest"],
+        why: "it drives the built programs: a library's own work would count as theirs",
+    },
     Room { name: "bench-bare", may: &[], never: &[], why: "it is what Portero is compared with" },
 ];
 
@@ -164,7 +170,7 @@ impl Room {
         if other == "testkit" {
             return Some(format!("{} uses testkit: it is for tests, as a dev-dependency", self.name));
         }
-        if ["xtask", "bench-bare"].contains(&other) {
+        if ["xtask", "bench", "bench-bare"].contains(&other) {
             return Some(format!("{} uses {other}: nothing does", self.name));
         }
         if self.may == ALL || self.may.contains(&other) {

@@ -1,0 +1,123 @@
+//! What a bench has found: figures beside their ceilings, and lines to draw.
+
+use serde::Serialize;
+use std::time::Duration;
+
+/// All that one run of a bench found.
+#[derive(Serialize)]
+pub(crate) struct Outcome {
+    /// The version of PostgreSQL.
+    pub(crate) postgres: String,
+    /// What was done, in a line: how many, how long.
+    pub(crate) setting: String,
+    pub(crate) measures: Vec<Measure>,
+    pub(crate) chart: Chart,
+}
+
+/// One thing that was measured, once a pair.
+#[derive(Serialize)]
+pub(crate) struct Measure {
+    /// By which xtask knows the target.
+    pub(crate) key: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) figures: Vec<f64>,
+    /// The same without Portero, pair by pair; nothing where there is no such thing.
+    pub(crate) ceilings: Vec<f64>,
+}
+
+impl Measure {
+    pub(crate) fn new(key: &'static str, unit: &'static str) -> Self {
+        Self { key, unit, figures: Vec::new(), ceilings: Vec::new() }
+    }
+
+    /// Of one more pair.
+    pub(crate) fn add(&mut self, figure: f64, ceiling: f64) {
+        self.figures.push(figure);
+        self.ceilings.push(ceiling);
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Chart {
+    pub(crate) title: String,
+    pub(crate) x: &'static str,
+    pub(crate) y: &'static str,
+    /// Whether the y axis is logarithmic.
+    pub(crate) log: bool,
+    pub(crate) lines: Vec<Line>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// What a line stands for.
+#[derive(Serialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    Figure,
+    Ceiling,
+    /// What must not be passed.
+    Limit,
+}
+
+/// Times that were taken, and the shares of them.
+#[derive(Default)]
+pub(crate) struct Times(Vec<Duration>);
+
+impl Times {
+    pub(crate) fn push(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The time that this share of all (0 to 1) didn't exceed; zero of none.
+    pub(crate) fn quantile(&mut self, share: f64) -> Duration {
+        self.0.sort_unstable();
+        let last = self.0.len().saturating_sub(1);
+        // Rounded up: of a hundred, p99 is the 99th and not the 98th.
+        let index = (share * self.0.len() as f64).ceil() as usize;
+        self.0.get(index.saturating_sub(1).min(last)).copied().unwrap_or_default()
+    }
+
+    /// In milliseconds.
+    pub(crate) fn millis(&mut self, share: f64) -> f64 {
+        self.quantile(share).as_secs_f64() * 1e3
+    }
+
+    /// As a line over the percentage of all, in milliseconds.
+    pub(crate) fn line(&mut self, name: &str, role: Role) -> Line {
+        let points = (0..=200).map(|step| f64::from(step) / 200.0).chain([0.999]);
+        let mut points: Vec<_> = points.map(|share| (share * 100.0, self.millis(share))).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Line { name: name.to_owned(), role, points }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_all_times() {
+        let mut times = Times::default();
+        assert_eq!(times.quantile(0.99), Duration::ZERO);
+        for millis in (1..=100).rev() {
+            times.push(Duration::from_millis(millis));
+        }
+        for (share, millis) in [(0.0, 1), (0.5, 50), (0.99, 99), (0.999, 100), (1.0, 100)] {
+            assert_eq!(times.quantile(share), Duration::from_millis(millis), "{share}");
+        }
+        assert_eq!(times.line("a", Role::Figure).points.len(), 202);
+    }
+}

@@ -1,0 +1,86 @@
+//! What the benches are held against, all in one place. It knows no bench: each asks for its own line.
+
+/// A thing that is measured, and what is wanted of it.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// By which the measuring program calls it.
+    pub(super) key: &'static str,
+    /// What the table calls it.
+    pub(super) what: &'static str,
+    pub(super) bound: Bound,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Bound {
+    /// The figure, of its ceiling: the median of all pairs.
+    RatioAtLeast(f64),
+    RatioAtMost(f64),
+    /// The figure, in its own unit: the median of all pairs.
+    AtMost(f64),
+    /// The same, and no pair may pass it.
+    NeverAbove(f64),
+    /// Told for its own sake.
+    Told,
+}
+
+/// Throughput of a routed request, of the bare server's.
+pub(super) const ROUTE: f64 = 0.95;
+
+const TARGETS: &[Target] =
+    &[Target { key: "checkout", what: "lookup, warm checkout, check-in", bound: Bound::AtMost(5.0) }];
+
+/// The target of what the measuring program calls `key`.
+pub(super) fn target(key: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.key == key)
+}
+
+impl Bound {
+    /// The verdict, from the middle of the figures and the middle of the ratios, and from the worst figure.
+    pub(super) fn holds(self, figure: f64, worst: f64, ratio: f64) -> Option<bool> {
+        match self {
+            Self::RatioAtLeast(least) => Some(ratio >= least),
+            Self::RatioAtMost(most) => Some(ratio <= most),
+            Self::AtMost(most) => Some(figure <= most),
+            Self::NeverAbove(most) => Some(worst <= most),
+            Self::Told => None,
+        }
+    }
+
+    pub(super) fn words(self, unit: &str) -> String {
+        match self {
+            Self::RatioAtLeast(least) => format!("≥ {least} ×"),
+            Self::RatioAtMost(most) => format!("≤ {most} ×"),
+            Self::AtMost(most) => format!("≤ {most} {unit}").trim_end().to_owned(),
+            Self::NeverAbove(most) => format!("never > {most} {unit}").trim_end().to_owned(),
+            Self::Told => "–".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_held_or_not() {
+        for (bound, figure, worst, ratio, expected, words) in [
+            (Bound::RatioAtLeast(0.95), 1.0, 1.0, 0.95, Some(true), "≥ 0.95 ×"),
+            (Bound::RatioAtMost(1.3), 1.0, 1.0, 1.31, Some(false), "≤ 1.3 ×"),
+            (Bound::AtMost(5.0), 5.0, 9.0, f64::NAN, Some(true), "≤ 5 ms"),
+            (Bound::NeverAbove(40.0), 39.0, 41.0, f64::NAN, Some(false), "never > 40 ms"),
+            (Bound::Told, 1.0, 1.0, 1.0, None, "–"),
+        ] {
+            assert_eq!(bound.holds(figure, worst, ratio), expected, "{bound:?}");
+            assert_eq!(bound.words("ms"), words);
+        }
+        // Nothing was measured: that is no success.
+        assert_eq!(Bound::RatioAtMost(1.3).holds(f64::NAN, f64::NAN, f64::NAN), Some(false));
+    }
+
+    #[test]
+    fn no_key_has_two_targets() {
+        for target in TARGETS {
+            assert_eq!(TARGETS.iter().filter(|other| other.key == target.key).count(), 1, "{target:?}");
+        }
+    }
+}
