@@ -46,7 +46,8 @@ pub(crate) async fn run(args: &CheckoutArgs, place: &Place) -> Result<Outcome> {
     let routed = Routed::open(Router::start(registry.open()?, RouterOptions::default()).await?, tenant)?;
     let bare = bare_pool(tenant)?;
     // Both have a connection after this.
-    (routed.lend(LOANS).await?, lend_bare(&bare, LOANS).await?);
+    routed.lend(LOANS).await?;
+    lend_bare(&bare, LOANS).await?;
 
     let watcher = scratch.superuser("postgres").await?;
     let before = last_statement(&watcher, tenant).await?;

@@ -9,12 +9,18 @@
 
 #![expect(clippy::print_stdout, reason = "a command for people")]
 
+mod budget;
 mod checkout;
 mod cluster;
+mod cold;
 mod http;
+mod load;
+mod lru;
 mod outcome;
 mod portero;
+mod random;
 mod tenants;
+mod watch;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -46,7 +52,9 @@ struct Place {
 
 #[derive(Subcommand)]
 enum Bench {
+    Budget(budget::BudgetArgs),
     Checkout(checkout::CheckoutArgs),
+    Cold(cold::ColdArgs),
 }
 
 #[tokio::main]
@@ -66,6 +74,8 @@ async fn main() -> Result<()> {
 
 async fn run(bench: &Bench, place: &Place) -> Result<Outcome> {
     match bench {
+        Bench::Budget(args) => budget::run(args, place).await,
         Bench::Checkout(args) => checkout::run(args, place).await,
+        Bench::Cold(args) => cold::run(args, place).await,
     }
 }

@@ -41,13 +41,14 @@ impl Measure {
     }
 }
 
-/// Builds programs for release.
-pub(super) fn build(packages: &[&str]) -> Result<()> {
-    println!("Building {} for release …", packages.join(", "));
-    let packages = packages.iter().flat_map(|package| ["--package", package]);
+/// Builds what is measured, what it is compared with and what measures: always all of it, as cargo builds the crates that
+/// they share for each choice of programs anew.
+pub(super) fn build() -> Result<()> {
+    println!("Building Portero and what it is compared with, for release …");
+    let packages = ["portero", "bench-bare", "portero-bench"].into_iter();
     let status = workspace::cargo()
         .args(["build", "--quiet", "--release", "--locked"])
-        .args(packages)
+        .args(packages.flat_map(|package| ["--package", package]))
         .status()
         .context("cargo can't be run")?;
     if !status.success() {

@@ -9,23 +9,43 @@ mod plot;
 mod process;
 mod report;
 mod route;
+mod sizes;
 mod stage;
 mod stats;
 mod targets;
 mod wrk;
 
+use crate::needs;
 use anyhow::Result;
 use clap::Subcommand;
+use process::Interrupted;
 use std::process::ExitCode;
 
 #[derive(Subcommand)]
 pub(crate) enum Bench {
-    /// A routed request against the same one without Portero
+    /// A routed request against the same one without Portero; and the router's own part of it
     Route(route::RouteArgs),
+    /// A cold tenant's first request against a bare login and the same SELECT
+    Cold(sizes::ColdArgs),
+    /// Hundreds of tenants through 40 connections, counted from outside, against a bare list of as many
+    Budget(sizes::BudgetArgs),
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Route(args) => route::run(args),
+        Bench::Cold(args) => measure("cold", &args.arguments()),
+        Bench::Budget(args) => measure("budget", &args.arguments()),
     }
+}
+
+/// One that the measuring program does alone.
+fn measure(bench: &str, args: &[String]) -> Result<ExitCode> {
+    needs::ensure(&[needs::POSTGRES])?;
+    measured::build()?;
+    let interrupted = Interrupted::watch()?;
+    let outcome = measured::run(bench, args, &interrupted)?;
+    println!("\n{}", measured::table(&outcome)?);
+    measured::save(bench, &outcome)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -47,7 +47,7 @@ impl RouteArgs {
 
 pub(crate) fn run(args: &RouteArgs) -> Result<ExitCode> {
     needs::ensure(&[needs::POSTGRES, needs::WRK])?;
-    measured::build(&["portero", "bench-bare", "portero-bench"])?;
+    measured::build()?;
     let interrupted = Interrupted::watch()?;
     println!("Starting PostgreSQL, Portero and the bare server …");
     let stage = Stage::set(&interrupted)?;

@@ -26,8 +26,22 @@ pub(super) enum Bound {
 /// Throughput of a routed request, of the bare server's.
 pub(super) const ROUTE: f64 = 0.95;
 
-const TARGETS: &[Target] =
-    &[Target { key: "checkout", what: "lookup, warm checkout, check-in", bound: Bound::AtMost(5.0) }];
+const TARGETS: &[Target] = &[
+    of("checkout", "lookup, warm checkout, check-in", Bound::AtMost(5.0)),
+    of("cold.room.median", "first request, median", Bound::RatioAtMost(1.3)),
+    of("cold.room.p99", "first request, p99", Bound::RatioAtMost(1.3)),
+    of("cold.full.median", "the same, server full, median", Bound::RatioAtMost(1.3)),
+    of("cold.full.p99", "the same, server full, p99", Bound::RatioAtMost(1.3)),
+    of("budget.most", "sessions at most", Bound::NeverAbove(40.0)),
+    of("budget.failed", "failed requests", Bound::NeverAbove(0.0)),
+    of("budget.rate", "requests", Bound::Told),
+    of("budget.median", "a request, median", Bound::Told),
+    of("budget.p99", "a request, p99", Bound::Told),
+];
+
+const fn of(key: &'static str, what: &'static str, bound: Bound) -> Target {
+    Target { key, what, bound }
+}
 
 /// The target of what the measuring program calls `key`.
 pub(super) fn target(key: &str) -> Option<&'static Target> {
