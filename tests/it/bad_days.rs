@@ -63,7 +63,7 @@ impl Scene {
 
 /// Connections to tenants' databases that requests hold at the moment.
 pub(crate) async fn in_use(app: &TestApp) -> f64 {
-    app.metric("portero_connections", &[("state", "in_use")]).await
+    app.metric("portero_budget", &[("state", "in_use")]).await
 }
 
 /// Checks that nothing was answered while nothing could be: but for those that were under way when the fault ended.

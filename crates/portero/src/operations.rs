@@ -48,6 +48,17 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
         }
     };
     gauge("portero_routes", "Routes known to this router.", &[(String::new(), figures.routes)]);
+    let clock = |value: i64| usize::try_from(value).unwrap_or(0);
+    gauge(
+        "portero_route_clock",
+        "Changes of routes that are applied here.",
+        &[(String::new(), clock(figures.clock))],
+    );
+    gauge(
+        "portero_snapshot_clock",
+        "Changes of routes that the snapshot on disk has.",
+        &[(String::new(), clock(figures.saved_clock))],
+    );
     let mut budget = Vec::new();
     for server in &figures.servers {
         for (state, count) in [

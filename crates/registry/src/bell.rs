@@ -5,9 +5,12 @@
 
 use crate::{Registry, Result};
 use futures_util::{StreamExt, stream};
-use std::sync::Arc;
-use tokio::{sync::Notify, task::JoinHandle};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 use tokio_postgres::{AsyncMessage, Client};
+
+/// For how long a connection that is to listen may take to open.
+const OPENING_TAKES: Duration = Duration::from_secs(3);
 
 /// What one can listen for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +48,8 @@ impl Bell {
     /// rings. While the registry is away it stays silent.
     pub async fn listen(&mut self) {
         if self.line.as_ref().is_none_or(|line| line.driver.is_finished()) {
-            self.line = Line::open(&self.registry, self.channel).await.ok();
+            let opened = timeout(OPENING_TAKES, Line::open(&self.registry, self.channel));
+            self.line = opened.await.ok().and_then(Result::ok);
         }
     }
 
@@ -66,11 +70,13 @@ struct Line {
 
 impl Line {
     async fn open(registry: &Registry, channel: Channel) -> Result<Self> {
+        let given_up = registry.lines.given_up();
         let (client, mut connection) = registry.config.connect(portero_pg::connector()).await?;
         let rung = Arc::new(Notify::new());
         let ring = Arc::clone(&rung);
         let driver = tokio::spawn(async move {
-            let mut messages = std::pin::pin!(stream::poll_fn(move |cx| connection.poll_message(cx)));
+            let messages = stream::poll_fn(move |cx| connection.poll_message(cx)).take_until(given_up);
+            let mut messages = std::pin::pin!(messages);
             loop {
                 match messages.next().await {
                     Some(Ok(AsyncMessage::Notification(_))) => ring.notify_one(),

@@ -7,6 +7,7 @@
 mod bell;
 mod budget;
 mod jobs;
+mod lines;
 mod routers;
 mod routes;
 mod secrets;
@@ -26,9 +27,10 @@ pub use tenants::{NewTenant, TenantRow, TenantStatus};
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction,
 };
+use lines::Lines;
 use portero_auth::{MasterKey, Sealer};
 use portero_kernel::SchemaVersion;
-use portero_pg::{Class, MigrateError, Migrations, Session, classify, connector, hardened};
+use portero_pg::{Class, MigrateError, Migrations, Session, classify, hardened};
 use std::{sync::Arc, time::Duration};
 use tokio_postgres::Config;
 
@@ -92,6 +94,7 @@ pub type Result<T> = std::result::Result<T, RegistryError>;
 #[derive(Clone)]
 pub struct Registry {
     pool: Pool,
+    lines: Lines,
     config: Config,
     sealer: Arc<Sealer>,
 }
@@ -104,9 +107,10 @@ impl Registry {
     #[must_use]
     pub fn new(config: Config, key: &MasterKey) -> Self {
         let config = hardened(config);
-        let manager = Manager::from_config(
+        let lines = Lines::default();
+        let manager = Manager::from_connect(
             config.clone(),
-            connector(),
+            lines.clone(),
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         let pool = Pool::builder(manager)
@@ -116,7 +120,7 @@ impl Registry {
             .create_timeout(Some(Duration::from_secs(3)))
             .build()
             .expect("a runtime is given");
-        Self { pool, config, sealer: Arc::new(Sealer::new(key)) }
+        Self { pool, lines, config, sealer: Arc::new(Sealer::new(key)) }
     }
 
     /// Brings the registry's schema to this program's version.
@@ -156,6 +160,12 @@ impl Registry {
     pub async fn ping(&self) -> Result<()> {
         self.client().await?.query_one("SELECT 1", &[]).await?;
         Ok(())
+    }
+
+    /// Ends all connections to the registry that there are, since one of them was silent for too long. Whoever waits for an
+    /// answer over one is told that the registry can't be reached; the next to ask has a new one.
+    pub fn give_up_connections(&self) {
+        self.lines.give_up();
     }
 
     async fn client(&self) -> Result<Object> {

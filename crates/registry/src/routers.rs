@@ -245,7 +245,7 @@ fn report(router: RouterId, used: &Use) -> Report {
 /// middle of a beat is cut off, so that it holds up the others for seconds and not for good.
 async fn lock_budgets(txn: &Transaction<'_>, servers: &[Use]) -> Result<()> {
     txn.batch_execute(
-        "SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = '3s';
+        "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '2s';
          SET LOCAL idle_in_transaction_session_timeout = '3s'",
     )
     .await?;

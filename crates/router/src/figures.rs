@@ -17,6 +17,8 @@ pub struct Figures {
     pub clock: i64,
     /// How far the registry's clock was ahead when it was last heard of.
     pub clock_lag: i64,
+    /// The clock value of the snapshot on disk; 0 without one.
+    pub saved_clock: i64,
     /// Whether the registry answered the last time it was asked.
     pub registry_reachable: bool,
     /// Lookups that found a route.

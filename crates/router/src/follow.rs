@@ -24,13 +24,15 @@ const POLL: Duration = Duration::from_secs(1);
 /// How often a router beats.
 const BEAT: Duration = Duration::from_secs(1);
 /// How often the snapshot is written, if there is something new.
-const KEEP: Duration = Duration::from_secs(1);
+const KEEP: Duration = Duration::from_millis(200);
 /// The least time between two beats.
 const HASTE: Duration = Duration::from_millis(100);
 /// How long a lease lasts after a beat.
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
-/// How long one beat may take.
-const BEAT_TAKES: Duration = Duration::from_secs(3);
+/// For how long the registry's answer to the least of questions is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long one beat may take. Its statements give up sooner where they wait for another router's.
+const BEAT_TAKES: Duration = Duration::from_millis(2500);
 /// For how long the registry keeps what changed; a router that was away for longer reads everything.
 const KEEP_LOG: Duration = Duration::from_secs(24 * 3600);
 /// How often that is looked after.
@@ -192,11 +194,14 @@ impl Router {
             routes: self.directory.all().iter().map(|route| route.to_row()).collect(),
             servers: self.server_rows(),
         };
-        let registry = self.registry.clone();
-        let outcome = tokio::task::spawn_blocking(move || shelf.write(&registry, &snapshot)).await;
-        if let Ok(Err(error)) = outcome {
-            self.unsaved.store(true, Ordering::Relaxed);
-            tracing::warn!(%error, "the snapshot of routes can't be written: a start without the registry would fail");
+        let (registry, clock) = (self.registry.clone(), snapshot.clock);
+        match tokio::task::spawn_blocking(move || shelf.write(&registry, &snapshot)).await {
+            Ok(Ok(())) => self.saved_clock.store(clock, Ordering::Relaxed),
+            Ok(Err(error)) => {
+                self.unsaved.store(true, Ordering::Relaxed);
+                tracing::warn!(%error, "the snapshot of routes can't be written: a start without the registry would fail");
+            }
+            Err(error) => tracing::error!(%error, "writing the snapshot of routes ended badly"),
         }
     }
 
@@ -258,8 +263,14 @@ struct Leases {
 impl Leases {
     /// One beat; says whether the next should follow at once.
     async fn beat(&mut self, router: &Router) -> bool {
-        if let Err(error) = router.learn_servers().await {
-            tracing::debug!(%error, "the servers can't be read");
+        // The least that the registry can be asked: if it doesn't answer that, its connections are dead, or it is.
+        match timeout(SILENCE, router.learn_servers()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the servers can't be read"),
+            Err(_) => {
+                tracing::warn!("the registry was silent for {SILENCE:?}: asking over new connections");
+                router.registry.give_up_connections();
+            }
         }
         let servers: Vec<Arc<Server>> = router.servers();
         let uses = servers.iter().filter_map(|server| self.use_of(server)).collect();
@@ -279,7 +290,10 @@ impl Leases {
                 router.beats.fetch_add(1, Ordering::Relaxed);
                 self.adopt(router, answer).await
             }
-            Ok(Err(_)) | Err(_) => {
+            outcome => {
+                if outcome.is_err() {
+                    router.registry.give_up_connections();
+                }
                 self.answered_since = None;
                 // Without a word from the registry, and never granted anything: as much as the server bears.
                 for server in servers.iter().filter(|server| server.counts().granted == 0) {

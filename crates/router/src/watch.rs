@@ -26,8 +26,6 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the sessions are counted from the server's side.
 const RECONCILE: Duration = Duration::from_secs(10);
-/// Connections left for operators, for provisioning, and for the registry where it is on the same server.
-const RESERVE: i64 = 24;
 
 /// The prober's own connection.
 pub(crate) struct Watch {
@@ -103,29 +101,23 @@ impl Watch {
 
     /// What tenants together may hold, from a server that answers and takes writes where it is to.
     async fn answer(&mut self) -> Result<usize, String> {
+        let told = |error: tokio_postgres::Error| portero_kernel::with_causes(&error);
         let admin = self.admin.borrow().clone();
         let session = match self.session.take().filter(|session| !session.is_closed()) {
             Some(session) => session,
-            None => portero_pg::connect(&admin).await.map_err(|error| portero_kernel::with_causes(&error))?,
+            None => portero_pg::connect(&admin).await.map_err(told)?,
         };
-        let row = session
-            .query_one(
-                "SELECT pg_is_in_recovery(), current_setting('max_connections')::bigint - current_setting('superuser_reserved_connections')::bigint",
-                &[],
-            )
-            .await
-            .map_err(|error| portero_kernel::with_causes(&error))?;
+        let row = session.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(told)?;
         if row.get::<_, bool>(0) && admin.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
             return Err("it takes no writes".into());
         }
         if self.server.capacity() == 0 {
             // What this router left there in an earlier life is not counted by anybody else.
-            end_sessions(&session, self.server.application())
-                .await
-                .map_err(|error| portero_kernel::with_causes(&error))?;
+            end_sessions(&session, self.server.application()).await.map_err(told)?;
         }
+        let capacity = portero_pg::tenant_capacity(&session).await.map_err(told)?;
         self.session = Some(session);
-        Ok(usize::try_from(row.get::<_, i64>(1) - RESERVE).unwrap_or(0).max(1))
+        Ok(capacity.max(1))
     }
 
     /// Compares what the server counts as ours with what we count.
