@@ -85,6 +85,40 @@ async fn a_network_that_swallows_everything_is_given_up_on_and_taken_back() {
 }
 
 #[tokio::test]
+async fn when_the_primary_is_gone_its_promoted_standby_serves() {
+    let primary = TestCluster::private().await;
+    let app = TestApp::start().await;
+    let companies = app.sign_up_on("ill", &primary, primary.address(), &["acme", "globex"]).await;
+    let standby = primary.standby().await;
+    let proxy = standby.proxy();
+    proxy.set(Mode::BlackHole);
+    let hosts = format!("{},{}", proxy.address(), primary.address());
+    let url = primary.url(primary.address(), "postgres").replace(&primary.address().to_string(), &hosts)
+        + "?target_session_attrs=read-write";
+    app.registry().await.server_upsert("ill", &url.into()).await.unwrap();
+    wait_until("the new address to be tried", DEADLINE, async || proxy.accepted() > 0).await;
+    let mut load = Load::on(&app, &companies).clients(4).expecting(&AWAY).start();
+
+    load.phase("a host that hangs before one that answers");
+    figure("with a host that hangs, served after", load.healed().await);
+    proxy.set(Mode::Pass);
+    load.phase("a standby before the primary");
+    load.came_back(100).await;
+    load.phase("a standby alone");
+    primary.halt(StopMode::Kill).await;
+    load.refused("tenant-database-unavailable").await;
+    load.came_back(100).await;
+    standby.promote().await;
+    load.phase("promoted");
+    let took = load.healed().await;
+    figure("a promoted standby, served after", took);
+    assert!(took < HEALED, "{took:?}");
+    let report = load.stop().await;
+    report.print("a standby");
+    assert_eq!(report.phase("a standby before the primary").refused(), 0);
+}
+
+#[tokio::test]
 async fn a_server_that_is_away_or_full_is_not_knocked_at_by_every_request() {
     let server = TestCluster::with_settings(&[("max_connections", "40")]).await;
     let proxy = server.proxy();

@@ -1,14 +1,15 @@
 //! Opening one connection, with the timeouts that tokio-postgres leaves unset.
 
 use crate::{
-    connector,
+    OpenError, connector,
+    tenant_db::tls_for,
     tls::secured,
-    wire::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, USER_TIMEOUT},
+    wire::{Endpoint, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, Stream, USER_TIMEOUT},
 };
 use portero_kernel::{ExposeSecret, SecretString};
-use std::{ops, time::Duration};
-use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, Error};
+use std::{io, ops, time::Duration};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{Client, Config, Error, config::TargetSessionAttrs};
 
 /// What every session of a tenant's role starts with. A statement that outlives its request ends, a lock is not waited
 /// for long, a forgotten transaction doesn't keep its locks, and a client that went away is noticed.
@@ -105,6 +106,43 @@ pub async fn connect(config: &Config) -> Result<Session, Error> {
         }
     });
     Ok(Session { client, driver })
+}
+
+/// Logs in as [`connect`] does, to the first of several hosts that lets us in, and that takes writes where
+/// `target_session_attrs=read-write` asks for it. No host is waited for longer than `per_host`.
+///
+/// # Errors
+/// That of the last host.
+pub async fn connect_within(config: &Config, per_host: Duration) -> Result<Session, OpenError> {
+    let config = secured(config.clone());
+    let mut last = OpenError::ReadOnly;
+    for endpoint in Endpoint::all(&config).await.map_err(OpenError::Unreachable)? {
+        match timeout(per_host, connect_at(&endpoint, &config)).await {
+            Ok(Ok(session)) => return Ok(session),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = OpenError::Unreachable(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Err(last)
+}
+
+async fn connect_at(endpoint: &Endpoint, config: &Config) -> Result<Session, OpenError> {
+    let stream = endpoint.dial().await.map_err(OpenError::Unreachable)?;
+    let tls = tls_for::<Stream>(endpoint).map_err(OpenError::Unreachable)?;
+    let (client, connection) = config.connect_raw(stream, tls).await.map_err(OpenError::Login)?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended");
+        }
+    });
+    let session = Session { client, driver };
+    if config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
+        let row = session.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(OpenError::Login)?;
+        if row.get(0) {
+            return Err(OpenError::ReadOnly);
+        }
+    }
+    Ok(session)
 }
 
 impl Session {

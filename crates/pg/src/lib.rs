@@ -13,7 +13,7 @@ mod tenant_db;
 mod tls;
 mod wire;
 
-pub use connect::{Address, Session, TENANT_SESSION, connect, hardened};
+pub use connect::{Address, Session, TENANT_SESSION, connect, connect_within, hardened};
 pub use error::{Class, classify, violated_constraint};
 pub use limits::{RESERVE, tenant_capacity};
 pub use migrate::{MigrateError, Migrations, lock_key};

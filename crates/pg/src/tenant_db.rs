@@ -105,7 +105,7 @@ impl TenantConnection {
     /// order until one takes the login, and takes writes where `target_session_attrs=read-write` asks for it. `guard` is
     /// kept as long as any socket of this lasts, and dropped when the server's side of it is gone too.
     ///
-    /// The caller bounds the time that this takes.
+    /// All of it takes no longer than `within`, of which each host has its part.
     ///
     /// # Errors
     /// That of the last host.
@@ -113,13 +113,18 @@ impl TenantConnection {
         login: &Config,
         tenant: TenantId,
         guard: G,
+        within: Duration,
     ) -> Result<Self, OpenError> {
         let guard = Arc::new(guard);
         let mut last = OpenError::ReadOnly;
-        for endpoint in Endpoint::all(login).await.map_err(OpenError::Unreachable)? {
-            match Self::open_at(&endpoint, login, tenant, Arc::clone(&guard)).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = error,
+        let endpoints = Endpoint::all(login).await.map_err(OpenError::Unreachable)?;
+        // One that hangs must leave time for the next.
+        let per_host = within / u32::try_from(endpoints.len()).unwrap_or(1).max(1);
+        for endpoint in endpoints {
+            match timeout(per_host, Self::open_at(&endpoint, login, tenant, Arc::clone(&guard))).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = OpenError::Unreachable(std::io::ErrorKind::TimedOut.into()),
             }
         }
         Err(last)
@@ -195,7 +200,7 @@ fn thread_number() -> u64 {
 }
 
 /// The handshake for a host, should the configuration ask for one.
-fn tls_for<S>(
+pub(crate) fn tls_for<S>(
     endpoint: &Endpoint,
 ) -> std::io::Result<<tokio_postgres_rustls::MakeRustlsConnect as MakeTlsConnect<S>>::TlsConnect>
 where

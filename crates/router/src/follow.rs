@@ -273,7 +273,8 @@ impl Leases {
             }
         }
         let servers: Vec<Arc<Server>> = router.servers();
-        let uses = servers.iter().filter_map(|server| self.use_of(server)).collect();
+        let uses: Vec<Use> = servers.iter().filter_map(|server| self.use_of(server)).collect();
+        let capacities = uses.iter().map(|used| (used.server, used.capacity)).collect();
         let beat = Beat {
             router: router.id,
             name: router.options.name.clone(),
@@ -288,7 +289,7 @@ impl Leases {
             Ok(Ok(answer)) => {
                 self.answered_since.get_or_insert(sent);
                 router.beats.fetch_add(1, Ordering::Relaxed);
-                self.adopt(router, answer).await
+                self.adopt(router, answer, &capacities).await
             }
             outcome => {
                 if outcome.is_err() {
@@ -299,7 +300,7 @@ impl Leases {
                 for server in servers.iter().filter(|server| server.counts().granted == 0) {
                     if !self.held.contains_key(&server.id) && router.started_without_registry {
                         let capacity = server.capacity();
-                        server.decide(|scheduling, now| scheduling.set_granted(now, capacity));
+                        server.grant(capacity, capacity);
                         self.held.insert(server.id, capacity);
                     }
                 }
@@ -320,14 +321,14 @@ impl Leases {
         })
     }
 
-    async fn adopt(&mut self, router: &Router, answer: Answer) -> bool {
+    async fn adopt(&mut self, router: &Router, answer: Answer, of: &HashMap<ServerId, usize>) -> bool {
         self.live = answer.live;
         router.registry_clock.store(answer.clock, Ordering::Relaxed);
         let mut hurry = false;
         for (id, granted) in answer.granted {
             if let Some(server) = router.server(id) {
                 let before = self.held.insert(id, granted).unwrap_or(0);
-                server.decide(|scheduling, now| scheduling.set_granted(now, granted));
+                server.grant(granted, of.get(&id).copied().unwrap_or(0));
                 let counts = server.counts();
                 // What was given up is free for others with the beat that says so; what is wanted may be there by then.
                 hurry |= granted < before || counts.open() > granted;
@@ -354,7 +355,7 @@ impl Leases {
         self.held.clear();
         self.answered_since = None;
         for server in router.servers() {
-            server.decide(|scheduling, now| scheduling.set_granted(now, 0));
+            server.grant(0, 0);
         }
     }
 }

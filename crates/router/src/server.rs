@@ -54,6 +54,8 @@ pub(crate) struct Server {
     pub(crate) nudge: Notify,
     /// Connections that tenants together may hold, as the server said.
     capacity: AtomicUsize,
+    /// What this router was granted, and of which capacity.
+    lease: Mutex<Lease>,
     /// Sessions that the server counts as this router's, less those that the router counts.
     pub(crate) drift: AtomicI64,
     scheduling: Mutex<Scheduling>,
@@ -65,6 +67,21 @@ pub(crate) struct Server {
     checkouts: [HistogramRecorder; Path::ALL.len()],
     connect_failures: Mutex<BTreeMap<String, u64>>,
     me: Weak<Self>,
+}
+
+/// What a router was granted of a server.
+#[derive(Debug, Default, Clone, Copy)]
+struct Lease {
+    connections: usize,
+    of: usize,
+}
+
+impl Lease {
+    /// What it is worth on a server that turned out to have less: the same part of it, so that all routers' together fit
+    /// even before the registry has dealt them anew.
+    fn within(self, capacity: usize) -> usize {
+        if capacity < self.of { self.connections * capacity / self.of } else { self.connections }
+    }
 }
 
 /// What a server needs of the router that it belongs to.
@@ -131,6 +148,7 @@ impl Server {
             address: RwLock::new(address),
             nudge: Notify::new(),
             capacity: AtomicUsize::new(0),
+            lease: Mutex::default(),
             drift: AtomicI64::new(0),
             scheduling: Mutex::new(Scheduler::new(around.options.limits)),
             cutters: DashMap::new(),
@@ -206,8 +224,21 @@ impl Server {
 
     pub(crate) fn set_capacity(&self, capacity: usize) {
         if self.capacity.swap(capacity, Ordering::Relaxed) != capacity {
+            self.grant_again(|_| {});
             self.around.hurry.notify_one();
         }
+    }
+
+    /// So many connections may be open from now on, of a capacity that was thought to be this.
+    pub(crate) fn grant(&self, connections: usize, of: usize) {
+        self.grant_again(|lease| *lease = Lease { connections, of });
+    }
+
+    fn grant_again(&self, change: impl FnOnce(&mut Lease)) {
+        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut lease);
+        let granted = lease.within(self.capacity());
+        self.decide(|scheduling, now| scheduling.set_granted(now, granted));
     }
 
     /// The name that this router's sessions bear.
@@ -336,8 +367,10 @@ impl Server {
             login.database.as_str(),
             &self.application,
         );
-        let connection =
-            TenantConnection::open(&config, route.tenant, Arc::clone(permit)).await.map_err(NoLogin::Open)?;
+        let within = self.around.options.login;
+        let connection = TenantConnection::open(&config, route.tenant, Arc::clone(permit), within)
+            .await
+            .map_err(NoLogin::Open)?;
         Ok((connection, route.generation))
     }
 

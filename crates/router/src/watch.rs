@@ -5,7 +5,7 @@
 //! server is down there is one login under way to it, the prober's, and everybody else is answered at once.
 
 use crate::{scheduler::Breaker, server::Server};
-use portero_pg::{Session, tokio_postgres::Config};
+use portero_pg::{OpenError, Session, connect_within, tokio_postgres::Config};
 use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
@@ -24,6 +24,9 @@ const ASK: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// For how long an answer is waited for. A server that is merely busy should not be taken for one that is gone.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// For how long each of a server's hosts is waited for when there is no session: with several, one that hangs must not be
+/// all that is tried.
+const PER_HOST: Duration = Duration::from_millis(1500);
 /// How often the sessions are counted from the server's side.
 const RECONCILE: Duration = Duration::from_secs(10);
 
@@ -70,8 +73,11 @@ impl Watch {
 
     async fn ask(&mut self) {
         let was_open = self.server.breaker() == Breaker::Open;
-        let answered =
-            timeout(PATIENCE, self.answer()).await.unwrap_or_else(|_| Err("it took too long".into()));
+        let hosts = u32::try_from(self.admin.borrow().get_hosts().len()).unwrap_or(1);
+        // Names are looked up too.
+        let answered = timeout(PATIENCE * 2 + PER_HOST * hosts, self.answer())
+            .await
+            .unwrap_or_else(|_| Err("it took too long".into()));
         self.asked = Instant::now();
         match answered {
             Ok(capacity) => {
@@ -101,23 +107,31 @@ impl Watch {
 
     /// What tenants together may hold, from a server that answers and takes writes where it is to.
     async fn answer(&mut self) -> Result<usize, String> {
-        let told = |error: tokio_postgres::Error| portero_kernel::with_causes(&error);
         let admin = self.admin.borrow().clone();
         let session = match self.session.take().filter(|session| !session.is_closed()) {
             Some(session) => session,
-            None => portero_pg::connect(&admin).await.map_err(told)?,
+            None => {
+                connect_within(&admin, PER_HOST).await.map_err(|error| portero_kernel::with_causes(&error))?
+            }
         };
-        let row = session.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(told)?;
+        let capacity = timeout(PATIENCE, self.questions(&session, &admin))
+            .await
+            .map_err(|_| "it took too long".to_owned())?
+            .map_err(|error| portero_kernel::with_causes(&error))?;
+        self.session = Some(session);
+        Ok(capacity)
+    }
+
+    async fn questions(&self, session: &Session, admin: &Config) -> Result<usize, OpenError> {
+        let row = session.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(OpenError::Login)?;
         if row.get::<_, bool>(0) && admin.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
-            return Err("it takes no writes".into());
+            return Err(OpenError::ReadOnly);
         }
         if self.server.capacity() == 0 {
             // What this router left there in an earlier life is not counted by anybody else.
-            end_sessions(&session, self.server.application()).await.map_err(told)?;
+            end_sessions(session, self.server.application()).await.map_err(OpenError::Login)?;
         }
-        let capacity = portero_pg::tenant_capacity(&session).await.map_err(told)?;
-        self.session = Some(session);
-        Ok(capacity.max(1))
+        Ok(portero_pg::tenant_capacity(session).await.map_err(OpenError::Login)?.max(1))
     }
 
     /// Compares what the server counts as ours with what we count.
@@ -137,9 +151,9 @@ impl Watch {
 }
 
 /// Ends what a router that is no more left on a server.
-pub(crate) async fn fence_off(admin: &Config, application: &str) -> Result<(), tokio_postgres::Error> {
-    let session = portero_pg::connect(admin).await?;
-    end_sessions(&session, application).await?;
+pub(crate) async fn fence_off(admin: &Config, application: &str) -> Result<(), OpenError> {
+    let session = connect_within(admin, PER_HOST).await?;
+    end_sessions(&session, application).await.map_err(OpenError::Login)?;
     session.close().await;
     Ok(())
 }

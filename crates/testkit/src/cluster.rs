@@ -8,6 +8,8 @@ use std::{
     collections::BTreeSet,
     fs,
     net::SocketAddr,
+    path::PathBuf,
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -76,16 +78,8 @@ impl TestCluster {
     }
 
     async fn with(hba: &'static [&'static str], settings: &[(&str, &str)]) -> Arc<Self> {
-        let settings = SETTINGS.iter().chain(settings);
-        let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let cluster = spawn_blocking(move || {
-            let binaries = Binaries::find(None).expect("PostgreSQL is installed");
-            let mut options = ClusterOptions::new(binaries, scratch_dir("cluster"));
-            options.lifetime = Lifetime::Throwaway;
-            options.settings = settings;
-            options.hba = hba.iter().map(|line| (*line).to_owned()).collect();
-            Cluster::start(options).expect("a cluster starts")
-        });
+        let options = options(scratch_dir("cluster"), hba, settings);
+        let cluster = spawn_blocking(move || Cluster::start(options).expect("a cluster starts"));
         let cluster = cluster.await.expect("starting a cluster doesn't panic");
         let this = Self {
             port: cluster.port(),
@@ -96,6 +90,48 @@ impl TestCluster {
         };
         this.prepare().await;
         Arc::new(this)
+    }
+
+    /// A standby with all that is in this one now, and nothing that comes later: it answers, and takes no writes until it is
+    /// promoted. This one is stopped for the moment that it takes. Only for private ones.
+    ///
+    /// # Panics
+    /// If PostgreSQL's files can't be copied, or it doesn't start.
+    pub async fn standby(self: &Arc<Self>) -> Arc<Self> {
+        self.halt(StopMode::Fast).await;
+        let this = Arc::clone(self);
+        let cluster = spawn_blocking(move || {
+            let original = this.cluster.lock().expect("no test holds it").location();
+            let data_dir = scratch_dir("standby");
+            fs::create_dir_all(&data_dir).expect("a directory is made");
+            let copied = Command::new("cp")
+                .arg("-a")
+                .arg(&original)
+                .arg(original.with_file_name("superuser.password"))
+                .arg(&data_dir)
+                .status();
+            assert!(copied.is_ok_and(|status| status.success()), "{} is copied", original.display());
+            fs::write(data_dir.join("pg/standby.signal"), "").expect("it is told that it is a standby");
+            Cluster::start(options(data_dir, &HBA, &[])).expect("a standby starts")
+        });
+        let cluster = cluster.await.expect("starting a standby doesn't panic");
+        self.resume().await;
+        Arc::new(Self {
+            port: cluster.port(),
+            superuser_password: self.superuser_password.clone(),
+            password: self.password.clone(),
+            cluster: Mutex::new(cluster),
+            registries: AtomicU32::new(0),
+        })
+    }
+
+    /// Makes a standby take writes.
+    ///
+    /// # Panics
+    /// If it isn't one.
+    pub async fn promote(&self) {
+        let promoted = self.superuser("postgres").await.query_one("SELECT pg_promote()", &[]).await;
+        assert!(promoted.expect("a standby is promoted").get::<_, bool>(0));
     }
 
     async fn prepare(&self) {
@@ -280,6 +316,16 @@ impl TestCluster {
         let file = self.cluster.lock().expect("no test holds it").log_file();
         fs::read_to_string(file).expect("the server's log is there")
     }
+}
+
+fn options(data_dir: PathBuf, hba: &[&str], settings: &[(&str, &str)]) -> ClusterOptions {
+    let binaries = Binaries::find(None).expect("PostgreSQL is installed");
+    let mut options = ClusterOptions::new(binaries, data_dir);
+    options.lifetime = Lifetime::Throwaway;
+    let settings = SETTINGS.iter().chain(settings);
+    options.settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    options.hba = hba.iter().map(|line| (*line).to_owned()).collect();
+    options
 }
 
 /// A server that hangs. Dropped, it runs on.
