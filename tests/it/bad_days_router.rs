@@ -101,6 +101,14 @@ async fn when_the_primary_is_gone_its_promoted_standby_serves() {
 
     load.phase("a host that hangs before one that answers");
     figure("with a host that hangs, served after", load.healed().await);
+    // Nobody waits for it again and again.
+    let session = primary.superuser("postgres").await;
+    session
+        .batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 't\\_%'")
+        .await
+        .unwrap();
+    load.phase("logins beside a host that hangs");
+    load.came_back(100).await;
     proxy.set(Mode::Pass);
     load.phase("a standby before the primary");
     load.came_back(100).await;
@@ -115,6 +123,8 @@ async fn when_the_primary_is_gone_its_promoted_standby_serves() {
     assert!(took < HEALED, "{took:?}");
     let report = load.stop().await;
     report.print("a standby");
+    let beside = report.phase("logins beside a host that hangs");
+    assert!(beside.slowest() < KNOWN, "{beside}");
     assert_eq!(report.phase("a standby before the primary").refused(), 0);
 }
 

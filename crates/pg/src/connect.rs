@@ -109,16 +109,16 @@ pub async fn connect(config: &Config) -> Result<Session, Error> {
 }
 
 /// Logs in as [`connect`] does, to the first of several hosts that lets us in, and that takes writes where
-/// `target_session_attrs=read-write` asks for it. No host is waited for longer than `per_host`.
+/// `target_session_attrs=read-write` asks for it; and says which one it was. No host is waited for longer than `per_host`.
 ///
 /// # Errors
 /// That of the last host.
-pub async fn connect_within(config: &Config, per_host: Duration) -> Result<Session, OpenError> {
+pub async fn connect_within(config: &Config, per_host: Duration) -> Result<(Session, Endpoint), OpenError> {
     let config = secured(config.clone());
     let mut last = OpenError::ReadOnly;
     for endpoint in Endpoint::all(&config).await.map_err(OpenError::Unreachable)? {
         match timeout(per_host, connect_at(&endpoint, &config)).await {
-            Ok(Ok(session)) => return Ok(session),
+            Ok(Ok(session)) => return Ok((session, endpoint)),
             Ok(Err(error)) => last = error,
             Err(_) => last = OpenError::Unreachable(io::ErrorKind::TimedOut.into()),
         }

@@ -24,6 +24,7 @@ pub use tenant_db::{
     database_mark, prove,
 };
 pub use tls::{TrustError, connector, trust_only};
+pub use wire::Endpoint;
 
 pub use deadpool_postgres;
 pub use tokio_postgres;

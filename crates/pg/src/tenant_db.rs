@@ -101,8 +101,8 @@ pub struct TenantConnection {
 }
 
 impl TenantConnection {
-    /// Logs in to `login`, a configuration made by [`crate::Address::login`], and reads the mark. The hosts are tried in their
-    /// order until one takes the login, and takes writes where `target_session_attrs=read-write` asks for it. `guard` is
+    /// Logs in to `login`, a configuration made by [`crate::Address::login`], and reads the mark. The hosts are tried, `first` first
+    /// and then in their order, until one takes the login, and takes writes where `target_session_attrs=read-write` asks for it. `guard` is
     /// kept as long as any socket of this lasts, and dropped when the server's side of it is gone too.
     ///
     /// All of it takes no longer than `within`, of which each host has its part.
@@ -113,11 +113,13 @@ impl TenantConnection {
         login: &Config,
         tenant: TenantId,
         guard: G,
+        first: Option<&Endpoint>,
         within: Duration,
     ) -> Result<Self, OpenError> {
         let guard = Arc::new(guard);
         let mut last = OpenError::ReadOnly;
-        let endpoints = Endpoint::all(login).await.map_err(OpenError::Unreachable)?;
+        let mut endpoints = Endpoint::all(login).await.map_err(OpenError::Unreachable)?;
+        endpoints.sort_by_key(|endpoint| Some(endpoint) != first);
         // One that hangs must leave time for the next.
         let per_host = within / u32::try_from(endpoints.len()).unwrap_or(1).max(1);
         for endpoint in endpoints {

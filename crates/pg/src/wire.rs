@@ -27,8 +27,11 @@ pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const KEEPALIVE_RETRIES: u32 = 3;
 
 /// One place a server can be reached at.
-#[derive(Debug, Clone)]
-pub(crate) enum Endpoint {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(At);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum At {
     Tcp {
         at: SocketAddr,
         name: Arc<str>,
@@ -49,19 +52,19 @@ impl Endpoint {
                 Host::Tcp(name) => {
                     let name: Arc<str> = name.as_str().into();
                     if let Some(address) = config.get_hostaddrs().get(n) {
-                        all.push(Self::Tcp { at: (*address, port(n)).into(), name });
+                        all.push(Self(At::Tcp { at: (*address, port(n)).into(), name }));
                         continue;
                     }
                     match tokio::net::lookup_host((&*name, port(n))).await {
                         Ok(found) => {
-                            all.extend(found.map(|at| Self::Tcp { at, name: Arc::clone(&name) }));
+                            all.extend(found.map(|at| Self(At::Tcp { at, name: Arc::clone(&name) })));
                         }
                         Err(error) => failed = Some(error),
                     }
                 }
                 #[cfg(unix)]
                 Host::Unix(directory) => {
-                    all.push(Self::Unix(directory.join(format!(".s.PGSQL.{}", port(n)))));
+                    all.push(Self(At::Unix(directory.join(format!(".s.PGSQL.{}", port(n))))));
                 }
             }
         }
@@ -74,16 +77,16 @@ impl Endpoint {
 
     /// The name that the server's certificate must be for.
     pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Tcp { name, .. } => name,
+        match &self.0 {
+            At::Tcp { name, .. } => name,
             #[cfg(unix)]
-            Self::Unix(_) => "",
+            At::Unix(_) => "",
         }
     }
 
     pub(crate) async fn dial(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp { at, .. } => {
+        match &self.0 {
+            At::Tcp { at, .. } => {
                 let stream = TcpStream::connect(at).await?;
                 stream.set_nodelay(true)?;
                 let socket = SockRef::from(&stream);
@@ -98,7 +101,7 @@ impl Endpoint {
                 Ok(Stream::Tcp(stream))
             }
             #[cfg(unix)]
-            Self::Unix(path) => Ok(Stream::Unix(tokio::net::UnixStream::connect(path).await?)),
+            At::Unix(path) => Ok(Stream::Unix(tokio::net::UnixStream::connect(path).await?)),
         }
     }
 }

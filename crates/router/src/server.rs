@@ -12,7 +12,7 @@ use crate::{
 };
 use dashmap::DashMap;
 use portero_kernel::{ServerId, TenantId, with_causes};
-use portero_pg::{Address, Class, Fate, Lender, OpenError, TenantConnection, TenantDb, classify};
+use portero_pg::{Address, Class, Endpoint, Fate, Lender, OpenError, TenantConnection, TenantDb, classify};
 use portero_registry::{Registry, RegistryError, TenantStatus};
 use std::{
     collections::BTreeMap,
@@ -50,6 +50,8 @@ pub(crate) struct Server {
     pub(crate) id: ServerId,
     pub(crate) name: String,
     pub(crate) address: RwLock<Address>,
+    /// Which of its hosts answered last.
+    pub(crate) answering: RwLock<Option<Endpoint>>,
     /// Rung when something suggests that the server doesn't answer.
     pub(crate) nudge: Notify,
     /// Connections that tenants together may hold, as the server said.
@@ -146,6 +148,7 @@ impl Server {
             id,
             name,
             address: RwLock::new(address),
+            answering: RwLock::default(),
             nudge: Notify::new(),
             capacity: AtomicUsize::new(0),
             lease: Mutex::default(),
@@ -368,9 +371,11 @@ impl Server {
             &self.application,
         );
         let within = self.around.options.login;
-        let connection = TenantConnection::open(&config, route.tenant, Arc::clone(permit), within)
-            .await
-            .map_err(NoLogin::Open)?;
+        let first = self.answering.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let connection =
+            TenantConnection::open(&config, route.tenant, Arc::clone(permit), first.as_ref(), within)
+                .await
+                .map_err(NoLogin::Open)?;
         Ok((connection, route.generation))
     }
 

@@ -111,7 +111,11 @@ impl Watch {
         let session = match self.session.take().filter(|session| !session.is_closed()) {
             Some(session) => session,
             None => {
-                connect_within(&admin, PER_HOST).await.map_err(|error| portero_kernel::with_causes(&error))?
+                let (session, endpoint) = connect_within(&admin, PER_HOST)
+                    .await
+                    .map_err(|error| portero_kernel::with_causes(&error))?;
+                *self.server.answering.write().unwrap_or_else(PoisonError::into_inner) = Some(endpoint);
+                session
             }
         };
         let capacity = timeout(PATIENCE, self.questions(&session, &admin))
@@ -152,7 +156,7 @@ impl Watch {
 
 /// Ends what a router that is no more left on a server.
 pub(crate) async fn fence_off(admin: &Config, application: &str) -> Result<(), OpenError> {
-    let session = connect_within(admin, PER_HOST).await?;
+    let (session, _) = connect_within(admin, PER_HOST).await?;
     end_sessions(&session, application).await.map_err(OpenError::Login)?;
     session.close().await;
     Ok(())
