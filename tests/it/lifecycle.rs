@@ -15,7 +15,7 @@ async fn a_paused_company_is_answered_so_by_a_running_server_and_shut_out_of_its
     connected.query_one("SELECT 1", &[]).await.unwrap();
 
     let paused = app
-        .portero(&["tenant", "pause", "acme", "--reason", "unpaid", "--json"])
+        .portero(&["tenant", "pause", "acme", "--reason", "unpaid", "--drain", "0", "--json"])
         .run()
         .await
         .expect(0)
@@ -49,6 +49,38 @@ async fn a_paused_company_is_answered_so_by_a_running_server_and_shut_out_of_its
     app.api(&acme).get("/api/v1/me").await.expect(200);
     app.database_of(&acme).await.query_one("SELECT 1", &[]).await.unwrap();
     app.portero(&["tenant", "resume", "acme"]).run().await.expect(0);
+}
+
+#[tokio::test]
+async fn what_is_under_way_at_a_pause_may_finish_and_is_cut_when_it_takes_too_long() {
+    let app = TestApp::start().await;
+    let acme = app.sign_up("acme").await;
+    let blocker = app.cluster().superuser(&app.login_of(&acme).await.name).await;
+    // A request that waits for a lock is under way for as long as the test wants it to be.
+    for (drain, cut, status) in [("60", 0, 200), ("1", 1, 503)] {
+        blocker.batch_execute("BEGIN; LOCK TABLE settings IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let under_way = tokio::spawn(app.api(&acme).get("/api/v1/settings"));
+        wait_until("the request to wait for the lock", DEADLINE, async || {
+            let sql = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            blocker.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+        })
+        .await;
+        let call = app.portero(&["tenant", "pause", "acme", "--drain", drain, "--json"]);
+        let pausing = tokio::spawn(async move { call.run().await.expect(0).json() });
+        wait_until("the pause to be heard of", DEADLINE, async || {
+            app.guest("acme").get("/api/v1/ping").await.problem() == "tenant-paused"
+        })
+        .await;
+        if status == 200 {
+            assert!(!under_way.is_finished() && !pausing.is_finished());
+            blocker.batch_execute("ROLLBACK").await.unwrap();
+        }
+        assert_eq!(under_way.await.unwrap().expect(status).status, status);
+        assert_eq!(pausing.await.unwrap()["cut"], cut);
+        blocker.batch_execute("ROLLBACK").await.unwrap();
+        app.portero(&["tenant", "resume", "acme"]).run().await.expect(0);
+    }
 }
 
 #[tokio::test]

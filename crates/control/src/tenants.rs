@@ -6,6 +6,7 @@ use portero_pg::Session;
 use portero_provisioner::{ServerError, fence};
 use portero_registry::{RegistryError, TenantRow, TenantStatus};
 use serde::Serialize;
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// A tenant, as operators see it.
@@ -41,6 +42,8 @@ pub struct DoorChange {
     pub tenant: TenantView,
     /// The routers that know.
     pub known: Known,
+    /// Connections that were cut in the middle of something.
+    pub cut: u64,
 }
 
 /// Why a tenant could not be looked after.
@@ -86,7 +89,8 @@ impl Control {
     }
 
     /// Shuts a tenant's door: its role is fenced out of the database and every request is answered `tenant-paused`, by
-    /// every router that lives and has said so in time. Repeating it raises the fence again.
+    /// every router that lives and has said so in time. Requests under way have until `drain` is over, and are cut then.
+    /// Repeating it raises the fence again.
     ///
     /// # Errors
     /// [`TenantError`].
@@ -94,18 +98,19 @@ impl Control {
         &self,
         subdomain: &Subdomain,
         reason: Option<&str>,
+        drain: Duration,
     ) -> Result<DoorChange, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
-        // The routers hear it first, so that clients read "paused" rather than the errors of a fence.
+        // The routers hear it first: they let what is under way finish, and read "paused" to everybody else.
         let clock = match tenant.status {
             TenantStatus::Paused => self.registry.route_clock().await?,
             _ => self.set_paused(&tenant, TenantStatus::Active, reason).await?,
         };
         let server = self.admin_of(&tenant).await?;
-        fence::raise(&server, &RoleName::from(&tenant.database)).await?;
+        let cut = fence::raise(&server, &RoleName::from(&tenant.database), drain).await?;
         lock.close().await;
-        tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was paused");
-        self.door_change(subdomain, clock).await
+        tracing::info!(tenant = %tenant.id, %subdomain, cut, "a tenant was paused");
+        self.door_change(subdomain, clock, cut).await
     }
 
     /// Opens a paused tenant's door again, and waits for the routers to hear of it. Repeating it sets the tenant's role
@@ -124,12 +129,17 @@ impl Control {
         };
         lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was resumed");
-        self.door_change(subdomain, clock).await
+        self.door_change(subdomain, clock, 0).await
     }
 
-    async fn door_change(&self, subdomain: &Subdomain, clock: i64) -> Result<DoorChange, TenantError> {
+    async fn door_change(
+        &self,
+        subdomain: &Subdomain,
+        clock: i64,
+        cut: u64,
+    ) -> Result<DoorChange, TenantError> {
         let known = self.wait_until_known(clock).await?;
-        Ok(DoorChange { tenant: self.tenant(subdomain).await?, known })
+        Ok(DoorChange { tenant: self.tenant(subdomain).await?, known, cut })
     }
 
     /// A tenant that is there, and the lock by which one at a time changes it; dropped, the lock is given up.

@@ -88,6 +88,20 @@ pub enum OpenError {
     ReadOnly,
 }
 
+impl OpenError {
+    /// Whether it is the refusal of a server that works, for this role or this database alone.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Login(error) | Self::NotTheTenant(NotTheTenant::Unreadable(error)) => {
+                error.code().is_some() && classify(error) != Class::Unavailable
+            }
+            Self::NotTheTenant(NotTheTenant::WrongMark(_)) => true,
+            Self::Unreachable(_) | Self::ReadOnly => false,
+        }
+    }
+}
+
 /// A session in one tenant's database, proven to be there.
 pub struct TenantConnection {
     client: ClientWrapper,

@@ -37,12 +37,14 @@ pub(crate) struct Watch {
     session: Option<Session>,
     asked: Instant,
     reconciled: Instant,
+    /// It works and doesn't let Portero in, and that was said.
+    shut_out: bool,
 }
 
 impl Watch {
     pub(crate) fn new(server: Arc<Server>, admin: watch::Receiver<Config>) -> Self {
         let now = Instant::now();
-        Self { server, admin, session: None, asked: now, reconciled: now }
+        Self { server, admin, session: None, asked: now, reconciled: now, shut_out: false }
     }
 
     /// Watches until the sender of the server's address is gone.
@@ -75,25 +77,30 @@ impl Watch {
         let was_open = self.server.breaker() == Breaker::Open;
         let hosts = u32::try_from(self.admin.borrow().get_hosts().len()).unwrap_or(1);
         // Names are looked up too.
-        let answered = timeout(PATIENCE * 2 + PER_HOST * hosts, self.answer())
-            .await
-            .unwrap_or_else(|_| Err("it took too long".into()));
+        let answered = timeout(PATIENCE * 2 + PER_HOST * hosts, self.answer()).await.unwrap_or(Err(late()));
         self.asked = Instant::now();
         match answered {
             Ok(capacity) => {
                 self.server.set_capacity(capacity);
-                if was_open {
-                    tracing::info!(server = self.server.name, capacity, "the server answers again");
-                    self.server.decide(crate::scheduler::Scheduler::heal);
-                }
+                self.shut_out = false;
+                self.is_there(was_open);
                 if self.reconciled.elapsed() >= RECONCILE {
                     self.reconciled = Instant::now();
                     self.reconcile().await;
                 }
             }
-            Err(cause) => {
-                self.session = None;
+            // It works, and its tenants are let in as far as anybody knows.
+            Err(error) if error.is_refusal() => {
+                if !self.shut_out {
+                    let cause = portero_kernel::with_causes(&error);
+                    tracing::warn!(server = self.server.name, cause, "the server doesn't let Portero in");
+                }
+                self.shut_out = true;
+                self.is_there(was_open);
+            }
+            Err(error) => {
                 if !was_open {
+                    let cause = portero_kernel::with_causes(&error);
                     tracing::warn!(
                         server = self.server.name,
                         cause,
@@ -105,28 +112,35 @@ impl Watch {
         }
     }
 
+    fn is_there(&self, was_open: bool) {
+        if was_open {
+            tracing::info!(server = self.server.name, "the server answers again");
+            self.server.decide(crate::scheduler::Scheduler::heal);
+        }
+    }
+
     /// What tenants together may hold, from a server that answers and takes writes where it is to.
-    async fn answer(&mut self) -> Result<usize, String> {
+    async fn answer(&mut self) -> Result<usize, OpenError> {
         let admin = self.admin.borrow().clone();
-        let session = match self.session.take().filter(|session| !session.is_closed()) {
-            Some(session) => session,
-            None => {
-                let (session, endpoint) = connect_within(&admin, PER_HOST)
-                    .await
-                    .map_err(|error| portero_kernel::with_causes(&error))?;
-                *self.server.answering.write().unwrap_or_else(PoisonError::into_inner) = Some(endpoint);
-                session
+        if let Some(session) = self.session.take().filter(|session| !session.is_closed()) {
+            // If it is lost, that says nothing of the server yet.
+            if let Ok(capacity) = self.questions(&session, &admin).await {
+                self.session = Some(session);
+                return Ok(capacity);
             }
-        };
-        let capacity = timeout(PATIENCE, self.questions(&session, &admin))
-            .await
-            .map_err(|_| "it took too long".to_owned())?
-            .map_err(|error| portero_kernel::with_causes(&error))?;
+        }
+        let (session, endpoint) = connect_within(&admin, PER_HOST).await?;
+        *self.server.answering.write().unwrap_or_else(PoisonError::into_inner) = Some(endpoint);
+        let capacity = self.questions(&session, &admin).await?;
         self.session = Some(session);
         Ok(capacity)
     }
 
     async fn questions(&self, session: &Session, admin: &Config) -> Result<usize, OpenError> {
+        timeout(PATIENCE, self.ask_of(session, admin)).await.unwrap_or(Err(late()))
+    }
+
+    async fn ask_of(&self, session: &Session, admin: &Config) -> Result<usize, OpenError> {
         let row = session.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(OpenError::Login)?;
         if row.get::<_, bool>(0) && admin.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
             return Err(OpenError::ReadOnly);
@@ -152,6 +166,10 @@ impl Watch {
             self.server.drift.store(row.get::<_, i64>(0) - ours, Ordering::Relaxed);
         }
     }
+}
+
+fn late() -> OpenError {
+    OpenError::Unreachable(std::io::ErrorKind::TimedOut.into())
 }
 
 /// Ends what a router that is no more left on a server.

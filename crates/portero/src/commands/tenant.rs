@@ -52,6 +52,9 @@ pub(crate) enum TenantCommand {
         /// Why, for whoever looks at it later
         #[arg(long)]
         reason: Option<String>,
+        /// How long requests under way may take to end before they are cut
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=600))]
+        drain: u64,
     },
     /// Open a paused tenant's door again
     Resume {
@@ -79,13 +82,17 @@ pub(crate) async fn run(
             show(&tenant, output);
             Ok(ExitCode::SUCCESS)
         }
-        TenantCommand::Pause { subdomain, reason } => {
-            let change = direct.control.pause(&label(&subdomain)?, reason.as_deref()).await?;
+        TenantCommand::Pause { subdomain, reason, drain } => {
+            let drain = Duration::from_secs(drain);
+            let change = direct.control.pause(&label(&subdomain)?, reason.as_deref(), drain).await?;
             output.json(&change);
             output.line(format_args!(
                 "{} is paused. Its data is kept: portero tenant resume {0}",
                 change.tenant.subdomain
             ));
+            if change.cut > 0 {
+                output.line(format_args!("Cut in the middle of something: {} connections.", change.cut));
+            }
             output.line(who_knows(&change.known));
             Ok(ExitCode::SUCCESS)
         }
