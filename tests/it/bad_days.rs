@@ -238,7 +238,7 @@ async fn pause_and_resume(app: &TestApp, load: &mut Running, what: &str) {
 async fn without_the_registry_known_companies_are_served_and_sign_ups_wait() {
     let registry = TestCluster::private().await;
     let app = TestApp::builder().cluster(&registry).start().await;
-    let server = TestCluster::shared().await;
+    let server = TestCluster::private().await;
     let companies = app.sign_up_on("elsewhere", &server, server.address(), &["acme", "globex"]).await;
     let mut load = Load::on(&app, &companies).clients(4).start();
     load.came_back(50).await;

@@ -288,7 +288,7 @@ async fn a_company_that_takes_all_it_can_get_leaves_the_others_theirs() {
 async fn a_registry_that_hangs_holds_nobody_up() {
     let registry = TestCluster::private().await;
     let app = TestApp::builder().cluster(&registry).start().await;
-    let server = TestCluster::shared().await;
+    let server = TestCluster::private().await;
     let companies = app.sign_up_on("ill", &server, server.address(), &["acme", "globex"]).await;
     let mut load = Load::on(&app, &companies).clients(4).start();
     load.came_back(50).await;
@@ -316,7 +316,7 @@ async fn connections_to_the_registry_that_are_silently_dead_are_replaced() {
     let registry = TestCluster::private().await;
     let proxy = registry.proxy();
     let app = TestApp::builder().cluster(&registry).registry_through(&proxy).start().await;
-    let server = TestCluster::shared().await;
+    let server = TestCluster::private().await;
     let companies = app.sign_up_on("ill", &server, server.address(), &["acme", "globex"]).await;
     let codes = ["tenant-paused", AWAY[0], AWAY[1]];
     let mut load = Load::on(&app, &companies[..1]).clients(3).expecting(&codes).start();
@@ -340,7 +340,7 @@ async fn connections_to_the_registry_that_are_silently_dead_are_replaced() {
 async fn a_router_that_starts_without_the_registry_remembers_who_was_there() {
     let registry = TestCluster::private().await;
     let mut app = TestApp::builder().cluster(&registry).start().await;
-    let server = TestCluster::shared().await;
+    let server = TestCluster::private().await;
     let companies = app.sign_up_on("ill", &server, server.address(), &["acme", "globex", "initech"]).await;
     wait_until("all that is known to be on disk", DEADLINE, async || {
         app.metric("portero_snapshot_clock", &[]).await == app.metric("portero_route_clock", &[]).await

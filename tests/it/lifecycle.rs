@@ -55,7 +55,10 @@ async fn a_paused_company_is_answered_so_by_a_running_server_and_shut_out_of_its
 async fn what_is_under_way_at_a_pause_may_finish_and_is_cut_when_it_takes_too_long() {
     let app = TestApp::start().await;
     let acme = app.sign_up("acme").await;
-    let blocker = app.cluster().superuser(&app.login_of(&acme).await.name).await;
+    let database = app.login_of(&acme).await.name;
+    // What a session sees of the others stands still within a transaction.
+    let (blocker, looker) =
+        (app.cluster().superuser(&database).await, app.cluster().superuser(&database).await);
     // A request that waits for a lock is under way for as long as the test wants it to be.
     for (drain, cut, status) in [("60", 0, 200), ("1", 1, 503)] {
         blocker.batch_execute("BEGIN; LOCK TABLE settings IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -63,7 +66,7 @@ async fn what_is_under_way_at_a_pause_may_finish_and_is_cut_when_it_takes_too_lo
         wait_until("the request to wait for the lock", DEADLINE, async || {
             let sql = "SELECT count(*) FROM pg_stat_activity
                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            blocker.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+            looker.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
         })
         .await;
         let call = app.portero(&["tenant", "pause", "acme", "--drain", drain, "--json"]);

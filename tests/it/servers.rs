@@ -22,7 +22,13 @@ fn url(cluster: &TestCluster) -> String {
 
 /// An application with a second server.
 async fn two_servers() -> (TestApp, Arc<TestCluster>) {
-    let (first, second) = (TestCluster::private().await, TestCluster::private().await);
+    two_servers_of(400).await
+}
+
+/// The second of them takes so many connections; the first takes 400.
+async fn two_servers_of(max_connections: usize) -> (TestApp, Arc<TestCluster>) {
+    let first = TestCluster::private().await;
+    let second = TestCluster::with_settings(&[("max_connections", &max_connections.to_string())]).await;
     let app = TestApp::builder().cluster(&first).start().await;
     let added = app
         .portero(&["server", "add", "second", "--url-stdin", "--json"])
@@ -36,7 +42,7 @@ async fn two_servers() -> (TestApp, Arc<TestCluster>) {
         (&json!("second"), &json!("active"), &json!(0))
     );
     assert_eq!(added["address"], format!("127.0.0.1:{}", second.port()));
-    assert_eq!(added["capacity"], 400 - 3 - 24);
+    assert_eq!(added["capacity"], max_connections - 3 - 24);
     (app, second)
 }
 
@@ -104,13 +110,14 @@ async fn companies_are_spread_over_the_servers_and_none_goes_to_one_that_drains(
     app.portero(&["server", "drain", "main", "--undo"]).run().await.expect(0);
     app.portero(&["doctor"]).run().await.expect(0);
 
-    // The larger a server is, the more companies it gets: the second is half as large from now on.
-    let session = app.peek().await;
-    session.batch_execute("UPDATE servers SET capacity = 100 WHERE name = 'main'").await.unwrap();
-    session.batch_execute("UPDATE servers SET capacity = 50 WHERE name = 'second'").await.unwrap();
-    sign_up_all(&app, ["h-eight", "i-nine"]).await;
-    assert_eq!(spread(&app).await, json!({ "main": 6, "second": 3 }));
     drop(second);
+}
+
+#[tokio::test]
+async fn a_server_twice_as_large_gets_twice_as_many_companies() {
+    let (app, _second) = two_servers_of(213).await;
+    sign_up_all(&app, ["a-one", "b-two", "c-three", "d-four", "e-five", "f-six"]).await;
+    assert_eq!(spread(&app).await, json!({ "main": 4, "second": 2 }));
 }
 
 #[tokio::test]

@@ -132,6 +132,16 @@ impl Control {
         self.door_change(subdomain, clock, 0).await
     }
 
+    /// A tenant, when the routers know of all that has happened to it so far.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub async fn tenant_when_known(&self, subdomain: &Subdomain) -> Result<(TenantView, Known), TenantError> {
+        let clock = self.registry.route_clock().await?;
+        let change = self.door_change(subdomain, clock, 0).await?;
+        Ok((change.tenant, change.known))
+    }
+
     async fn door_change(
         &self,
         subdomain: &Subdomain,

@@ -297,9 +297,9 @@ impl Leases {
                 }
                 self.answered_since = None;
                 // Without a word from the registry, and never granted anything: as much as the server bears.
-                for server in servers.iter().filter(|server| server.counts().granted == 0) {
-                    if !self.held.contains_key(&server.id) && router.started_without_registry {
-                        let capacity = server.capacity();
+                for server in servers.iter().filter(|_| router.started_without_registry) {
+                    let capacity = server.capacity();
+                    if capacity > 0 && !self.held.contains_key(&server.id) {
                         server.grant(capacity, capacity);
                         self.held.insert(server.id, capacity);
                     }

@@ -142,9 +142,12 @@ async fn create(
         let error = job.error.unwrap_or_default();
         return Err(Failure::Failed(anyhow!("{} was not created, and {left}: {error}", signed_up.subdomain)));
     }
-    let tenant = direct.control.tenant(&signed_up.subdomain).await?;
+    let (tenant, known) = direct.control.tenant_when_known(&signed_up.subdomain).await?;
     output.json(&tenant);
     output.line(format_args!("{} is ready: {}", tenant.name, tenant.url));
+    if !known.late.is_empty() {
+        output.line(who_knows(&known));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
