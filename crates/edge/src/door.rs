@@ -1,7 +1,7 @@
 //! The one layer around everything: whose door is this, may this page ask, a request id, the headers that every answer
 //! bears, and problems in the form their reader wants. One layer rather than three, since each costs on every request.
 
-use crate::{ClientAddress, Edge, Problem, context::Here, gate, origin};
+use crate::{ClientAddress, Edge, Problem, context::Here, fair_use::Place, gate, origin};
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BoxBody, EitherBody, MessageBody},
@@ -51,11 +51,13 @@ pub async fn door<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     let began = Instant::now();
     let request_id = request_id(request.request());
-    if let Err(problem) =
-        gate::open(&edge, request.request()).and_then(|()| origin::check(&edge, request.request()))
-    {
-        return Ok(answer_with(&edge, request.into_parts().0, &problem, None, &request_id, began));
-    }
+    // Held until the request is answered, or dropped.
+    let _place = match admit(&edge, request.request()) {
+        Ok(place) => place,
+        Err(problem) => {
+            return Ok(answer_with(&edge, request.into_parts().0, &problem, None, &request_id, began));
+        }
+    };
     let answered = next.call(request).await?;
     let status = answered.status();
     let bare = (status.is_client_error() || status.is_server_error()) && !has_body(answered.headers());
@@ -67,8 +69,24 @@ pub async fn door<B: MessageBody + 'static>(
     let Some(problem) = problem else {
         return Ok(sealed(answered.map_into_left_body(), &request_id, began));
     };
+    edge.refusals.problem(problem.kind);
     let allow = answered.headers().get(header::ALLOW).cloned();
     Ok(answer_with(&edge, answered.into_parts().0, &problem, allow, &request_id, began))
+}
+
+/// Whether the request may pass: the gate, then where it comes from, then its company's limits.
+fn admit<'a>(edge: &'a Edge, request: &HttpRequest) -> Result<Option<Place<'a>>, Problem> {
+    gate::open(edge, request)
+        .and_then(|()| origin::check(edge, request))
+        .inspect_err(|problem| edge.refusals.problem(problem.kind))?;
+    let tenant = match request.extensions().get::<Here>() {
+        Some(Here::Tenant(route)) if !request.path().starts_with(gate::STATIC) => route.tenant,
+        _ => return Ok(None),
+    };
+    edge.fair_use.enter(tenant).map_err(|unfair| {
+        edge.refusals.unfair(unfair);
+        Problem::from(unfair)
+    })
 }
 
 fn answer_with<B>(

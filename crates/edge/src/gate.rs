@@ -11,7 +11,7 @@ use portero_registry::TenantStatus;
 pub struct Host(pub HostName);
 
 /// Where the stylesheet and its like are, the same on every host.
-const STATIC: &str = "/static/";
+pub(crate) const STATIC: &str = "/static/";
 
 /// Reads the host and notes in the request whose door it stands at.
 ///

@@ -8,18 +8,22 @@ mod address;
 mod body;
 mod context;
 mod door;
+mod fair_use;
 mod gate;
 mod limits;
 mod origin;
 mod problem;
+mod refusals;
 
 pub use address::ClientAddress;
 pub use body::{Form, Json, MAX_BODY};
 pub use context::{Db, TenantCtx, at_apex, at_tenant};
 pub use door::door;
+pub use fair_use::FairUse;
 pub use gate::Host;
 pub use limits::{Limits, LoginTurn, SignUpTurn};
 pub use problem::{FieldProblem, Kind, Problem};
+pub use refusals::Refusals;
 
 use actix_web::{HttpRequest, Route, guard, web};
 use portero_kernel::Site;
@@ -47,6 +51,10 @@ pub struct Edge {
     pub trusted_proxies: Vec<IpAddr>,
     /// How often one address may do what is expensive.
     pub limits: Limits,
+    /// How much one company may ask.
+    pub fair_use: FairUse,
+    /// What was refused.
+    pub refusals: Refusals,
     /// How problems look in a browser.
     pub page: DrawProblem,
 }

@@ -11,19 +11,22 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use std::{
+    hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-/// Addresses that are remembered before those that have long been quiet are forgotten.
-const REMEMBERED: usize = 10_000;
+/// How often those that have been quiet for long are forgotten: after so many questions. At most so many more are
+/// remembered than have something left to wait for, and forgetting costs each question a few nanoseconds.
+const FORGET_EVERY: u32 = 8192;
 
 /// The limits; nothing is no limit.
 #[derive(Default)]
 pub struct Limits {
-    sign_ups: Option<Limiter>,
-    logins: Option<Limiter>,
+    sign_ups: Option<Limiter<IpAddr>>,
+    logins: Option<Limiter<IpAddr>>,
 }
 
 impl Limits {
@@ -38,26 +41,41 @@ impl Limits {
     }
 }
 
-struct Limiter {
-    addresses: DefaultKeyedRateLimiter<IpAddr>,
+/// So many in so long, each for themselves.
+pub(crate) struct Limiter<K: Hash + Eq + Clone> {
+    keys: DefaultKeyedRateLimiter<K>,
     clock: DefaultClock,
+    asked: AtomicU32,
 }
 
-impl Limiter {
-    fn new(count: NonZeroU32, period: Duration) -> Option<Self> {
+impl<K: Hash + Eq + Clone> Limiter<K> {
+    /// `count` at once, and as many again in each `period`.
+    pub(crate) fn new(count: NonZeroU32, period: Duration) -> Option<Self> {
         let quota = Quota::with_period(period / count.get())?.allow_burst(count);
-        Some(Self { addresses: RateLimiter::dashmap(quota), clock: DefaultClock::default() })
-    }
-
-    fn take(&self, address: IpAddr) -> Result<(), Problem> {
-        if self.addresses.len() > REMEMBERED {
-            self.addresses.retain_recent();
-        }
-        self.addresses.check_key(&network_of(address)).map_err(|not_until| {
-            let wait = not_until.wait_time_from(self.clock.now()).as_secs() + 1;
-            Problem { wait_secs: Some(wait), ..Problem::new(Kind::TooManyRequests) }
+        Some(Self {
+            keys: RateLimiter::dashmap(quota),
+            clock: DefaultClock::default(),
+            asked: AtomicU32::new(0),
         })
     }
+
+    /// Takes one of this one's allowance; or says in how many seconds there is one again.
+    pub(crate) fn take(&self, key: &K) -> Result<(), u64> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            self.keys.retain_recent();
+            self.keys.shrink_to_fit();
+        }
+        self.keys.check_key(key).map_err(|not_until| {
+            let wait = not_until.wait_time_from(self.clock.now());
+            (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+        })
+    }
+}
+
+fn turn(limiter: &Limiter<IpAddr>, address: IpAddr) -> Result<(), Problem> {
+    limiter
+        .take(&network_of(address))
+        .map_err(|wait| Problem { wait_secs: Some(wait), ..Problem::new(Kind::TooManyRequests) })
 }
 
 fn network_of(address: IpAddr) -> IpAddr {
@@ -78,7 +96,7 @@ macro_rules! turn {
 
             fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
                 let limit = request.app_data::<web::Data<Edge>>().and_then(|edge| edge.limits.$limit.as_ref());
-                ready(limit.map_or(Ok(()), |limit| limit.take(ClientAddress::of(request).0)).map(Self))
+                ready(limit.map_or(Ok(()), |limit| turn(limit, ClientAddress::of(request).0)).map(Self))
             }
         }
     };
@@ -100,7 +118,7 @@ mod tests {
     #[test]
     fn an_address_has_its_allowance_and_others_have_theirs() {
         let limiter = Limiter::new(NonZeroU32::new(2).unwrap(), Duration::from_secs(3600)).unwrap();
-        let at = |text: &str| limiter.take(text.parse().unwrap());
+        let at = |text: &str| turn(&limiter, text.parse().unwrap());
         assert!(at("192.0.2.1").is_ok() && at("192.0.2.1").is_ok());
         let refused = at("192.0.2.1").unwrap_err();
         assert_eq!(refused.kind, Kind::TooManyRequests);
@@ -108,5 +126,14 @@ mod tests {
         assert!(at("192.0.2.2").is_ok());
         assert!(at("2001:db8::1").is_ok() && at("2001:db8::2").is_ok() && at("2001:db8::3").is_err());
         assert!(at("2001:db8:0:1::1").is_ok());
+    }
+
+    #[test]
+    fn who_has_been_quiet_is_forgotten() {
+        let limiter = Limiter::new(NonZeroU32::new(1).unwrap(), Duration::from_nanos(1)).unwrap();
+        for number in 0..=FORGET_EVERY * 3 {
+            let _ = limiter.take(&number);
+        }
+        assert!(limiter.keys.len() <= FORGET_EVERY as usize, "{}", limiter.keys.len());
     }
 }

@@ -55,8 +55,10 @@ kinds! {
     TenantPaused SERVICE_UNAVAILABLE "tenant-paused" "This company is paused",
     /// Its database can't be reached.
     TenantDatabaseUnavailable SERVICE_UNAVAILABLE "tenant-database-unavailable" "This company's database can't be reached: try again in a moment",
-    /// No connection within the deadline.
+    /// No connection within the deadline, or too many requests of this tenant under way.
     TenantBusy SERVICE_UNAVAILABLE "tenant-busy" "This company is very busy: try again in a moment",
+    /// More requests of this tenant in a short time than it may make.
+    TenantRateLimited TOO_MANY_REQUESTS "tenant-rate-limited" "This company makes too many requests at once: try again in a moment",
     /// The registry can't be reached: signing up has to wait.
     RegistryUnavailable SERVICE_UNAVAILABLE "registry-unavailable" "Signing up is not possible at this moment: try again soon",
     /// More passwords to check than this machine should at once.

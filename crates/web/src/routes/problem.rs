@@ -56,7 +56,7 @@ fn words_for(kind: Kind) -> Words {
         Kind::TenantProvisioning => Words::TenantProvisioning,
         Kind::TenantPaused => Words::TenantPaused,
         Kind::TenantDatabaseUnavailable => Words::TenantDatabaseUnavailable,
-        Kind::TenantBusy | Kind::Overloaded => Words::TenantBusy,
+        Kind::TenantBusy | Kind::TenantRateLimited | Kind::Overloaded => Words::TenantBusy,
         Kind::RegistryUnavailable => Words::Unavailable,
         Kind::NotFound => Words::NotFound,
         Kind::MethodNotAllowed => Words::MethodNotAllowed,
