@@ -12,6 +12,7 @@ mod cli;
 mod cross_origin;
 mod database_roles;
 mod dev;
+mod fair_use;
 mod hosts;
 mod isolation;
 mod lifecycle;

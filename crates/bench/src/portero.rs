@@ -49,6 +49,8 @@ impl Portero {
             .env("PORTERO_ADMIN_LISTEN", "127.0.0.1:0")
             .env("PORTERO_DATA_DIR", data_dir)
             .env("PORTERO_SIGNUP_PER_ADDRESS_HOUR", "0")
+            .env("PORTERO_TENANT_REQUESTS_PER_SECOND", "0")
+            .env("PORTERO_TENANT_CONCURRENCY", "0")
             .env("PORTERO_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -57,7 +57,10 @@ impl FairUse {
     #[must_use]
     pub fn new(requests_per_second: u32, at_the_same_time: usize) -> Self {
         let rate = NonZeroU32::new(requests_per_second).and_then(|count| {
-            Limiter::new(count.saturating_mul(BURST_SECS.try_into().ok()?), Duration::from_secs(BURST_SECS.into()))
+            Limiter::new(
+                count.saturating_mul(BURST_SECS.try_into().ok()?),
+                Duration::from_secs(BURST_SECS.into()),
+            )
         });
         let at_once =
             NonZeroUsize::new(at_the_same_time).map(|limit| AtOnce { limit, under_way: DashMap::new() });

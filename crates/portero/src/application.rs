@@ -6,7 +6,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result};
 use portero_auth::{MasterKey, Passwords};
 use portero_control::{Control, SignUpMode};
-use portero_edge::{Edge, Limits, door};
+use portero_edge::{Edge, FairUse, Limits, Refusals, door};
 use portero_kernel::{SecretString, Site};
 use portero_pg::{Class, classify};
 use portero_provisioner::{Worker, WorkerOptions};
@@ -42,6 +42,7 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
     pub(crate) limits: Limits,
+    pub(crate) fair_use: FairUse,
     pub(crate) data_dir: PathBuf,
 }
 
@@ -110,6 +111,8 @@ impl Application {
             router,
             trusted_proxies: plan.trusted_proxies,
             limits: plan.limits,
+            fair_use: plan.fair_use,
+            refusals: Refusals::default(),
             page: portero_web::problem_page,
         });
         let tenant_api = web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https));
@@ -207,7 +210,7 @@ async fn prepare_later(
             Ok(()) => return tracing::info!("the registry is back and up to date"),
             Err(error) if is_away(&error) => {}
             Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "the registry is back and can't be used")
+                tracing::error!(error = format!("{error:#}"), "the registry is back and can't be used");
             }
         }
     }

@@ -15,6 +15,8 @@ use std::{
 };
 
 const PREFIX: &str = "PORTERO_";
+/// Requests of one company that may be under way at the same time, unless set: as many as may wait for a connection.
+const TENANT_CONCURRENCY: usize = 256;
 
 /// Every setting as it may stand in the file; each is also `PORTERO_` and its name in capitals.
 #[derive(Debug, Default, Deserialize)]
@@ -36,6 +38,8 @@ struct Raw {
     signup_mode: Option<String>,
     signup_per_address_hour: Option<u32>,
     login_per_address_minute: Option<u32>,
+    tenant_requests_per_second: Option<u32>,
+    tenant_concurrency: Option<usize>,
     log: Option<String>,
     log_format: Option<String>,
 }
@@ -67,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) signup_mode: SignUpMode,
     pub(crate) signup_per_address_hour: Option<u32>,
     pub(crate) login_per_address_minute: Option<u32>,
+    pub(crate) tenant_requests_per_second: Option<u32>,
+    pub(crate) tenant_concurrency: usize,
     pub(crate) log: Option<String>,
     pub(crate) log_format: LogFormat,
 }
@@ -124,6 +130,10 @@ impl Raw {
                 "SIGNUP_MODE" => self.signup_mode = Some(value),
                 "SIGNUP_PER_ADDRESS_HOUR" => self.signup_per_address_hour = Some(parse(&key, &value)?),
                 "LOGIN_PER_ADDRESS_MINUTE" => self.login_per_address_minute = Some(parse(&key, &value)?),
+                "TENANT_REQUESTS_PER_SECOND" => {
+                    self.tenant_requests_per_second = Some(parse(&key, &value)?);
+                }
+                "TENANT_CONCURRENCY" => self.tenant_concurrency = Some(parse(&key, &value)?),
                 // Of one command: `portero server add`.
                 "SERVER_URL" => {}
                 "LOG" => self.log = Some(value),
@@ -194,6 +204,8 @@ impl Raw {
             signup_mode,
             signup_per_address_hour: self.signup_per_address_hour,
             login_per_address_minute: self.login_per_address_minute,
+            tenant_requests_per_second: self.tenant_requests_per_second,
+            tenant_concurrency: self.tenant_concurrency.unwrap_or(TENANT_CONCURRENCY),
             log: self.log,
             log_format,
         })
@@ -268,6 +280,8 @@ mod tests {
             ("PORTERO_REGISTRY_URL", "mysql://secret@x/y", "registry_url"),
             ("PORTERO_TRUSTED_PROXIES", "10.0.0.1, proxy", "trusted_proxies"),
             ("PORTERO_SIGNUP_MODE", "ajar", "signup_mode"),
+            ("PORTERO_TENANT_CONCURRENCY", "-1", "TENANT_CONCURRENCY"),
+            ("PORTERO_TENANT_REQUESTS_PER_SECOND", "fast", "TENANT_REQUESTS_PER_SECOND"),
         ] {
             let message = format!("{:#}", read(&[(key, value)]).unwrap_err());
             assert!(message.contains(named), "{key}={value}: {message}");

@@ -7,13 +7,15 @@ use crate::{
     settings::Settings,
 };
 use anyhow::anyhow;
-use portero_edge::Limits;
+use portero_edge::{FairUse, Limits};
 use std::process::ExitCode;
 
 /// Sign-ups that one address may begin in an hour, unless set.
 const SIGNUPS_PER_HOUR: u32 = 10;
 /// Logins that one address may try in a minute, unless set.
 const LOGINS_PER_MINUTE: u32 = 30;
+/// Requests that one company may make in a second, unless set.
+const TENANT_REQUESTS_PER_SECOND: u32 = 1000;
 
 pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCode, Failure> {
     let url = settings.registry_url.clone().ok_or_else(|| {
@@ -47,6 +49,10 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
         limits: Limits::new(
             settings.signup_per_address_hour.unwrap_or(SIGNUPS_PER_HOUR),
             settings.login_per_address_minute.unwrap_or(LOGINS_PER_MINUTE),
+        ),
+        fair_use: FairUse::new(
+            settings.tenant_requests_per_second.unwrap_or(TENANT_REQUESTS_PER_SECOND),
+            settings.tenant_concurrency,
         ),
         site: site.clone(),
         data_dir: settings.data_dir,

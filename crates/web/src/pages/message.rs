@@ -44,7 +44,7 @@ impl MessagePage<'_> {
     fn door(&self) -> &'static str {
         match self.problem {
             Problem::TenantProvisioning => "working",
-            Problem::TenantBusy | Problem::TooManyRequests => "ajar",
+            Problem::TenantBusy | Problem::TenantRateLimited | Problem::TooManyRequests => "ajar",
             _ => "shut",
         }
     }

@@ -41,6 +41,8 @@ coded! {
         TenantDatabaseUnavailable = "tenant-database-unavailable",
         /// 503: no connection came free in time.
         TenantBusy = "tenant-busy",
+        /// 429: the company asks more than it may.
+        TenantRateLimited = "tenant-rate-limited",
         /// 503: the platform itself isn't ready, its registry for instance.
         Unavailable = "unavailable",
         /// 400: the `Host` header isn't a host.

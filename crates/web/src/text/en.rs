@@ -154,6 +154,10 @@ fn problem(problem: Problem) -> ProblemWords {
             "There's a crowd at the door",
             "More requests are coming in than we can serve right now. Try again in a few seconds.",
         ),
+        Problem::TenantRateLimited => (
+            "This company is going too fast",
+            "Its people and programs made too many requests in a short time. Wait a few seconds and try again.",
+        ),
         Problem::Unavailable => (
             "Back in a moment",
             "A part of the service isn't answering. Companies that are open don't depend on it.",

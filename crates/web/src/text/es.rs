@@ -154,6 +154,10 @@ fn problem(problem: Problem) -> ProblemWords {
             "Hay mucha gente en la puerta",
             "Llegan más solicitudes de las que podemos atender ahora. Intenta de nuevo en unos segundos.",
         ),
+        Problem::TenantRateLimited => (
+            "Esta empresa va muy rápido",
+            "Su gente y sus programas hicieron demasiadas solicitudes en poco tiempo. Espera unos segundos e intenta otra vez.",
+        ),
         Problem::Unavailable => (
             "Volvemos en un momento",
             "Una parte del servicio no responde. Las empresas ya abiertas no dependen de ella.",
