@@ -8,6 +8,10 @@ async fn pings(app: &TestApp, subdomain: &str, count: usize) -> Vec<Answer> {
     join_all((0..count).map(|_| guest.get("/api/v1/ping"))).await
 }
 
+async fn refusals(app: &TestApp, reason: &str) -> f64 {
+    app.metric("portero_refused_total", &[("reason", reason)]).await
+}
+
 /// Seconds until another try makes sense.
 fn retry_after(refused: &Answer) -> u64 {
     refused.header("retry-after").expect("when to come back").parse().unwrap()
@@ -36,6 +40,8 @@ async fn a_company_over_its_rate_is_told_when_to_come_back_and_another_is_served
     .await;
     wait_until("acme to be served again", DEADLINE, async || pings(&app, "acme", 1).await[0].status == 200)
         .await;
+    assert!(refusals(&app, "tenant-rate-limited").await >= 2.0);
+    assert_eq!(refusals(&app, "tenant-concurrency").await, 0.0);
 }
 
 #[tokio::test]
@@ -43,13 +49,17 @@ async fn a_company_with_too_many_requests_under_way_is_busy_and_another_is_serve
     let app = TestApp::builder().env("PORTERO_TENANT_CONCURRENCY", "2").start().await;
     let acme = app.sign_up("acme").await;
     app.sign_up("globex").await;
-    let dawdlers = [dawdle(&app, &acme).await, dawdle(&app, &acme).await];
+    // One that came while a ping was there was refused itself; so there are more of them until no ping passes.
+    let mut dawdlers = Vec::new();
     let refused = wait_for("acme to have its two under way", DEADLINE, async || {
+        dawdlers.push(dawdle(&app, &acme).await);
         pings(&app, "acme", 1).await.into_iter().find(|answer| answer.status != 200)
     })
     .await;
     let refused = refused.expect_problem(503, "tenant-busy");
     assert_eq!(retry_after(&refused), 1);
+    assert!(refusals(&app, "tenant-concurrency").await >= 1.0);
+    assert_eq!(refusals(&app, "tenant-busy").await, 0.0, "that one is for want of a connection");
     for _ in 0..5 {
         pings(&app, "globex", 1).await.remove(0).expect(200);
     }

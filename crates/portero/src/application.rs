@@ -101,19 +101,20 @@ impl Application {
         }
         let routing = tokio::spawn(router.clone().run(router_stops));
 
-        let operations_data = web::Data::new(operations::Operations {
-            control: control.clone(),
-            router: router.clone(),
-            stopping: stopping.clone(),
-        });
         let edge = web::Data::new(Edge {
             site: plan.site.clone(),
-            router,
+            router: router.clone(),
             trusted_proxies: plan.trusted_proxies,
             limits: plan.limits,
             fair_use: plan.fair_use,
             refusals: Refusals::default(),
             page: portero_web::problem_page,
+        });
+        let operations_data = web::Data::new(operations::Operations {
+            control: control.clone(),
+            router,
+            edge: edge.clone(),
+            stopping: stopping.clone(),
         });
         let tenant_api = web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https));
         let control = web::Data::new(control);

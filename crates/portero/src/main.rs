@@ -5,8 +5,10 @@
 mod application;
 mod commands;
 mod logging;
+mod metrics;
 mod operations;
 mod output;
+mod process;
 mod settings;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};

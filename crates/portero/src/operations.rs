@@ -1,15 +1,22 @@
 //! What operators' tools ask, on a listener of its own: is it alive, is it ready, how is it doing.
 
+use crate::{metrics, process::Usage};
 use actix_web::{HttpResponse, http::StatusCode, web};
 use portero_control::Control;
-use portero_router::Router;
-use std::fmt::Write as _;
-use tokio::sync::watch;
+use portero_edge::Edge;
+use portero_registry::RegistryError;
+use portero_router::{Figures, Router};
+use std::time::Duration;
+use tokio::{sync::watch, time::timeout};
+
+/// How long the registry may take for figures.
+const REGISTRY: Duration = Duration::from_secs(1);
 
 /// What the endpoints look at.
 pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) router: Router,
+    pub(crate) edge: web::Data<Edge>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -39,50 +46,23 @@ async fn ready(operations: web::Data<Operations>) -> HttpResponse {
 
 async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
     let figures = operations.router.figures();
-    let mut body = String::new();
-    let mut gauge = |name: &str, help: &str, values: &[(String, usize)]| {
-        // Writing to a string can't fail.
-        let _ = writeln!(body, "# HELP {name} {help}\n# TYPE {name} gauge");
-        for (labels, value) in values {
-            let _ = writeln!(body, "{name}{labels} {value}");
-        }
+    let refused: Vec<_> = operations.edge.refusals.counts().collect();
+    let tenants = ask(&figures, operations.control.registry().tenants_by_status()).await;
+    let shown = metrics::Shown {
+        figures: &figures,
+        refused: &refused,
+        tenants: tenants.as_deref(),
+        usage: Usage::now(),
     };
-    gauge("portero_routes", "Routes known to this router.", &[(String::new(), figures.routes)]);
-    let clock = |value: i64| usize::try_from(value).unwrap_or(0);
-    gauge(
-        "portero_route_clock",
-        "Changes of routes that are applied here.",
-        &[(String::new(), clock(figures.clock))],
-    );
-    gauge(
-        "portero_snapshot_clock",
-        "Changes of routes that the snapshot on disk has.",
-        &[(String::new(), clock(figures.saved_clock))],
-    );
-    let mut budget = Vec::new();
-    for server in &figures.servers {
-        for (state, count) in [
-            ("capacity", server.capacity),
-            ("granted", server.granted),
-            ("in_use", server.in_use),
-            ("idle", server.idle),
-            ("connecting", server.connecting),
-            ("closing", server.closing),
-        ] {
-            budget.push((format!("{{server=\"{}\",state=\"{state}\"}}", server.name), count));
-        }
+    HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(metrics::render(&shown))
+}
+
+/// What the registry says, if it is there and says it soon: figures are wanted most on a bad day.
+async fn ask<T>(figures: &Figures, question: impl Future<Output = Result<T, RegistryError>>) -> Option<T> {
+    if !figures.registry_reachable {
+        return None;
     }
-    gauge("portero_budget", "Connections to each server, by what they are doing.", &budget);
-    if let Ok(tenants) = operations.control.registry().tenants_by_status().await {
-        let tenants: Vec<_> = tenants
-            .iter()
-            .map(|(status, count)| {
-                (format!("{{status=\"{}\"}}", status.as_str()), usize::try_from(*count).unwrap_or(0))
-            })
-            .collect();
-        gauge("portero_tenants", "Tenants, by status.", &tenants);
-    }
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(body)
+    timeout(REGISTRY, question).await.ok()?.ok()
 }
 
 fn text(status: StatusCode, body: &'static str) -> HttpResponse {
