@@ -171,7 +171,7 @@ async fn nothing_but_the_host_names_the_company() {
         app.at_apex().get(path).await.expect(404);
     }
     // Nor is what operators ask to be had at either.
-    for path in ["/metrics", "/healthz", "/readyz", "/openapi.json", "/admin/v1/tenants"] {
+    for path in ["/budget", "/metrics", "/healthz", "/readyz", "/openapi.json", "/admin/v1/tenants"] {
         app.guest("acme").get(path).await.expect(404);
         app.at_apex().get(path).await.expect(404);
     }

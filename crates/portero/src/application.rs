@@ -81,11 +81,9 @@ impl Application {
             Err(error) if !is_away(&error) => return Err(error),
             ready => ready.is_ok(),
         };
-        let options = RouterOptions {
-            name: name(&plan.listener)?,
-            data_dir: Some(plan.data_dir),
-            ..RouterOptions::default()
-        };
+        let name = name(&plan.listener)?;
+        let options =
+            RouterOptions { name: name.clone(), data_dir: Some(plan.data_dir), ..RouterOptions::default() };
         let router = Router::start(registry.clone(), options).await?;
         // As many passwords at once as there are cores, and some seconds' worth of waiting.
         let passwords = Passwords::new(plan.workers, 256 * plan.workers);
@@ -111,6 +109,7 @@ impl Application {
             page: portero_web::problem_page,
         });
         let operations_data = web::Data::new(operations::Operations {
+            name,
             control: control.clone(),
             router,
             edge: edge.clone(),

@@ -3,6 +3,7 @@
 //! Settings become an [`application`]; the subcommands are in `commands`, a file each. No rule lives here.
 
 mod application;
+mod budget;
 mod commands;
 mod logging;
 mod metrics;

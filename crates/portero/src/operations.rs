@@ -1,12 +1,16 @@
 //! What operators' tools ask, on a listener of its own: is it alive, is it ready, how is it doing.
 
-use crate::{metrics, process::Usage};
-use actix_web::{HttpResponse, http::StatusCode, web};
+use crate::{budget, metrics, process::Usage};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
 use portero_control::Control;
-use portero_edge::Edge;
+use portero_edge::{Edge, Problem};
 use portero_registry::RegistryError;
 use portero_router::{Figures, Router};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
 /// How long the registry may take for figures.
@@ -14,6 +18,8 @@ const REGISTRY: Duration = Duration::from_secs(1);
 
 /// What the endpoints look at.
 pub(crate) struct Operations {
+    /// What this process is called among the routers.
+    pub(crate) name: String,
     pub(crate) control: Control,
     pub(crate) router: Router,
     pub(crate) edge: web::Data<Edge>,
@@ -25,7 +31,10 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .route("/healthz", web::get().to(alive))
         .route("/readyz", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics));
+        .route("/metrics", web::get().to(metrics))
+        .route("/", web::get().to(front))
+        .route(portero_web::BUDGET, web::get().to(budget))
+        .configure(portero_web::configure_operators);
 }
 
 /// The process answers; nothing else is asked of it.
@@ -55,6 +64,29 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
         usage: Usage::now(),
     };
     HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(metrics::render(&shown))
+}
+
+async fn front() -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, portero_web::BUDGET)).finish()
+}
+
+/// The same figures as a picture, and every router's part.
+async fn budget(request: HttpRequest, operations: web::Data<Operations>) -> Result<HttpResponse, Problem> {
+    let figures = operations.router.figures();
+    let registry = operations.control.registry();
+    let leases = async {
+        let mut leases = BTreeMap::new();
+        for server in &figures.servers {
+            leases.insert(server.id, registry.server_leases(server.id).await?);
+        }
+        Ok(leases)
+    };
+    let mut leases = ask(&figures, leases).await;
+    let servers = figures.servers.iter().map(|server| {
+        let leases = leases.as_mut().and_then(|leases| leases.remove(&server.id));
+        budget::picture(server, leases, &operations.name)
+    });
+    portero_web::budget_page(&request, servers.collect())
 }
 
 /// What the registry says, if it is there and says it soon: figures are wanted most on a bad day.

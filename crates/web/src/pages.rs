@@ -3,6 +3,7 @@
 //! Texts given to a page are escaped when rendered. Links given to a page (`href` fields) come from the platform's own
 //! settings and routes, never from a visitor.
 
+mod budget;
 mod frame;
 mod home;
 mod landing;
@@ -11,6 +12,7 @@ mod message;
 mod progress;
 mod signup;
 
+pub use budget::{BudgetPage, Checkouts, Lease, ServerBudget, Took, TopTenant};
 pub use frame::Frame;
 pub use home::{AddUser, AddUserErrors, HomePage, Me, UserRow};
 pub use landing::LandingPage;

@@ -1,10 +1,12 @@
 //! The addresses of the pages, and what every handler needs: the visitor's language, a page as an answer.
 
 mod apex;
+mod budget;
 mod people;
 mod problem;
 mod tenant;
 
+pub use budget::{BUDGET, budget_page, configure_operators};
 pub use problem::problem_page;
 
 use crate::{Lang, Template, assets, content_security_policy, text::Notice};

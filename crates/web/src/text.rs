@@ -10,9 +10,12 @@ mod es;
 mod lang;
 mod words;
 
-pub use codes::{Field, LoginState, Notice, Problem, Role, StepKey, StepStatus, Trouble, Way};
+pub use codes::{
+    Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble,
+    Way,
+};
 pub use lang::Lang;
 pub use words::{
-    Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords, SignupWords,
-    Words,
+    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
+    SignupWords, Words,
 };

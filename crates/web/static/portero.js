@@ -1,5 +1,5 @@
 // Portero's pages work without this. With it: the address is shown and checked while it's typed, passwords can be
-// looked at, forms are sent once, and the steps of a sign-up are seen as they happen.
+// looked at, forms are sent once, and the steps of a sign-up and the operators' figures are seen as they happen.
 (() => {
   "use strict";
 
@@ -149,5 +149,25 @@
         if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 2000);
       });
     }
+  }
+
+  // --- Connections: looked at again every two seconds, while somebody looks.
+  const live = one("[data-live]");
+  if (live) {
+    const away = one("[data-away]");
+    const look = async () => {
+      if (!document.hidden) {
+        try {
+          const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+          const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+          live.replaceChildren(...one("[data-live]", page).childNodes);
+          away.hidden = true;
+        } catch {
+          away.hidden = false;
+        }
+      }
+      setTimeout(look, 2000);
+    };
+    setTimeout(look, 2000);
   }
 })();

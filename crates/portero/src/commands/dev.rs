@@ -163,6 +163,7 @@ fn greet(output: Output, site: &Site, admin: SocketAddr, data_dir: &Path, cluste
     output.line("Portero is running.\n");
     output.line(format_args!("  Open    {}", site.apex_url()));
     output.line(format_args!("  Health  http://{admin}/healthz"));
+    output.line(format_args!("  Budget  http://{admin}{}", portero_web::BUDGET));
     output.line(format_args!(
         "  Data    {} (PostgreSQL {} on port {})",
         cluster.location().display(),

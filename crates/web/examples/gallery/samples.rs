@@ -1,10 +1,11 @@
 //! Every page with something in it, friendly and hostile: for the gallery, and for the tests.
 
 use portero_web::pages::{
-    Action, AddUser, AddUserErrors, Frame, HomePage, JobStatus, LandingPage, LoginPage, Me, MessagePage,
-    ProgressPage, SignupErrors, SignupPage, SignupValues, Step, UserRow,
+    Action, AddUser, AddUserErrors, BudgetPage, Checkouts, Frame, HomePage, JobStatus, LandingPage, Lease,
+    LoginPage, Me, MessagePage, ProgressPage, ServerBudget, SignupErrors, SignupPage, SignupValues, Step,
+    Took, TopTenant, UserRow,
 };
-use portero_web::text::{Field, LoginState, Notice, Problem, Role, Trouble, Way};
+use portero_web::text::{Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, Trouble, Way};
 use portero_web::{Lang, RenderError, Template};
 
 pub(crate) const HOSTILE: &str = "<script>alert(1)</script>\"'&";
@@ -55,6 +56,10 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
     add("home-admin", home(lang, "Acme", &people, Some(Notice::Welcome), Some(AddUser::default())).render())?;
     add("home-member", home(lang, "Acme", &people, None, None).render())?;
     add("home-hostile", home(lang, LONG, &people, Some(Notice::LastAdmin), Some(add_user(lang))).render())?;
+
+    add("budget", budget(lang, vec![server("main"), server_that_is_away()], true).render())?;
+    add("budget-still", budget(lang, vec![server(HOSTILE)], false).render())?;
+    add("budget-empty", budget(lang, Vec::new(), false).render())?;
 
     for problem in Problem::ALL {
         add(&format!("message-{}", problem.code()), message(lang, *problem).render())?;
@@ -166,5 +171,77 @@ fn message(lang: Lang, problem: Problem) -> MessagePage<'static> {
         action: Some(Action { way, href }),
         request_id: (problem == Problem::Internal).then_some(JOB),
         refresh_secs: (problem == Problem::TenantProvisioning).then_some(2),
+    }
+}
+
+fn budget(lang: Lang, servers: Vec<ServerBudget>, live: bool) -> BudgetPage<'static> {
+    BudgetPage { frame: Frame::apex(lang, "/budget"), servers, live }
+}
+
+fn server(name: &str) -> ServerBudget {
+    let lease = |router: &str, this_router, live, granted, used| Lease {
+        router: router.to_owned(),
+        this_router,
+        live,
+        granted,
+        used,
+    };
+    let took = [(Took::AtMost(0.000_05), 81_230), (Took::AtMost(0.005), 214), (Took::AtMost(0.01), 37)];
+    let mut checkouts: Vec<_> = CheckoutPath::ALL
+        .iter()
+        .zip(took)
+        .map(|(path, (took, count))| Checkouts { path: *path, count, median: Some(took), p99: Some(took) })
+        .collect();
+    checkouts.push(Checkouts {
+        path: CheckoutPath::Queue,
+        count: 9,
+        median: Some(Took::AtMost(0.05)),
+        p99: Some(Took::Over(10.0)),
+    });
+    let tenant = |subdomain: &str, in_use, idle, waiting| TopTenant {
+        subdomain: subdomain.to_owned(),
+        in_use,
+        idle,
+        waiting,
+    };
+    ServerBudget {
+        name: name.to_owned(),
+        capacity: 373,
+        granted: 180,
+        in_use: 37,
+        idle: 52,
+        connecting: 3,
+        closing: 1,
+        waiting: 12,
+        waiting_tenants: 3,
+        breaker: Breaker::Closed,
+        checkouts,
+        leases: Some(vec![
+            lease("porter-1 0.0.0.0:8080", true, true, 180, 93),
+            lease("porter-2 0.0.0.0:8080", false, true, 120, 14),
+            lease(LONG, false, false, 20, 31),
+        ]),
+        top: vec![tenant("acme", 8, 0, 10), tenant("panaderia-nunoa", 3, 1, 0), tenant(HOSTILE, 1, 0, 2)],
+    }
+}
+
+fn server_that_is_away() -> ServerBudget {
+    ServerBudget {
+        capacity: 176,
+        granted: 176,
+        in_use: 0,
+        idle: 0,
+        connecting: 1,
+        closing: 0,
+        waiting: 0,
+        waiting_tenants: 0,
+        breaker: Breaker::Open,
+        checkouts: CheckoutPath::ALL
+            .iter()
+            .map(|path| Checkouts { path: *path, count: 0, median: None, p99: None })
+            .collect(),
+        leases: None,
+        top: Vec::new(),
+        ..server("second")
     }
 }

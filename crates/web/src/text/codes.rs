@@ -227,3 +227,49 @@ mod tests {
         assert_eq!(Problem::from_code("of-another-world"), None);
     }
 }
+
+coded! {
+    /// Whether a server is used, as the router says it.
+    Breaker {
+        /// It is.
+        Closed = "closed",
+        /// It does not answer.
+        Open = "open",
+        /// It is back, and logins go through a few at a time.
+        SlowStart = "slow_start",
+    }
+}
+
+coded! {
+    /// How a request came by its connection, as the router says it.
+    CheckoutPath {
+        /// One was idle.
+        Idle = "idle",
+        /// One was opened.
+        Create = "create",
+        /// Another's idle one gave way.
+        Evict = "evict",
+        /// It waited.
+        Queue = "queue",
+    }
+}
+
+coded! {
+    /// What one of a server's connections is doing, or whose it is; in the order of the picture.
+    SlotState {
+        /// Lent.
+        InUse = "in_use",
+        /// Being opened.
+        Connecting = "connecting",
+        /// Being closed.
+        Closing = "closing",
+        /// Waiting to be lent.
+        Idle = "idle",
+        /// Granted to this router, and not open.
+        Free = "free",
+        /// Other routers'.
+        Others = "others",
+        /// Nobody's.
+        Rest = "rest",
+    }
+}

@@ -1,10 +1,12 @@
 //! The words in English.
 
 use super::words::{
-    Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords, SignupWords,
-    Words,
+    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
+    SignupWords, Words,
 };
-use super::{LoginState, Notice, Problem, Role, StepKey, StepStatus, Trouble, Way};
+use super::{
+    Breaker, CheckoutPath, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble, Way,
+};
 
 /// The table.
 pub(super) static WORDS: Words = Words {
@@ -102,6 +104,44 @@ pub(super) static WORDS: Words = Words {
         add_text: "They can log in at once with this address and this password.",
         add_submit: "Add",
     },
+    budget: BudgetWords {
+        title: "Connections",
+        lead: "How the connections of each server are shared at this moment. Counts and times are since this router \
+               started.",
+        pause: "Stop refreshing",
+        resume: "Refresh by itself",
+        away: "Portero doesn't answer. These are its last figures.",
+        none: "No server is known yet.",
+        not_asked: "The server was not asked yet how many connections it bears.",
+        sum: |granted, capacity| {
+            format!("{capacity} connections for all companies together; this router may hold {granted}.")
+        },
+        rest_unknown: "Other routers', or nobody's",
+        waiting: |requests, companies| match (requests, companies) {
+            (0, _) => "No request waits.".to_owned(),
+            (1, _) => "1 request waits.".to_owned(),
+            (_, 1) => format!("{requests} requests of 1 company wait."),
+            _ => format!("{requests} requests of {companies} companies wait."),
+        },
+        checkouts: "How requests come by a connection",
+        way: "Way",
+        requests: "Requests",
+        median: "Half within",
+        p99: "99 % within",
+        top: "Companies that hold and wait for most",
+        top_none: "No company holds a connection.",
+        company: "Company",
+        waiting_column: "Waiting",
+        leases: "Each router's part of the connections",
+        leases_none: "No router holds connections there.",
+        no_registry: "The registry doesn't answer: what other routers hold isn't known.",
+        open: "open",
+        granted: "granted",
+        other: "other",
+        this_router: "this one",
+        used_of: |used, granted| format!("{used} of {granted}"),
+        silent: "silent: its lease ran out",
+    },
     refusals: RefusalWords {
         required: "Please fill this in.",
         too_short: "Too short: it takes at least {} characters.",
@@ -125,6 +165,9 @@ pub(super) static WORDS: Words = Words {
     trouble,
     login_state,
     way,
+    breaker,
+    checkout_path,
+    slot,
     months: ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
 };
 
@@ -267,5 +310,34 @@ fn way(way: Way) -> &'static str {
         Way::Home => "To the front page",
         Way::Retry => "Try again",
         Way::Login => "To the log-in page",
+    }
+}
+
+fn breaker(breaker: Breaker) -> &'static str {
+    match breaker {
+        Breaker::Closed => "Answers",
+        Breaker::Open => "Doesn't answer: its companies are refused at once, until it is back",
+        Breaker::SlowStart => "Is back: logins go through a few at a time",
+    }
+}
+
+fn checkout_path(path: CheckoutPath) -> &'static str {
+    match path {
+        CheckoutPath::Idle => "One of its own was idle",
+        CheckoutPath::Create => "One was opened",
+        CheckoutPath::Evict => "Another's idle one gave way",
+        CheckoutPath::Queue => "It waited in line",
+    }
+}
+
+fn slot(state: SlotState) -> &'static str {
+    match state {
+        SlotState::InUse => "In use",
+        SlotState::Connecting => "Being opened",
+        SlotState::Closing => "Being closed",
+        SlotState::Idle => "Idle",
+        SlotState::Free => "Free",
+        SlotState::Others => "Other routers'",
+        SlotState::Rest => "Not granted",
     }
 }

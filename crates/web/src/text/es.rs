@@ -1,10 +1,12 @@
 //! The words in Spanish.
 
 use super::words::{
-    Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords, SignupWords,
-    Words,
+    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
+    SignupWords, Words,
 };
-use super::{LoginState, Notice, Problem, Role, StepKey, StepStatus, Trouble, Way};
+use super::{
+    Breaker, CheckoutPath, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble, Way,
+};
 
 /// The table.
 pub(super) static WORDS: Words = Words {
@@ -102,6 +104,46 @@ pub(super) static WORDS: Words = Words {
         add_text: "Podrá entrar enseguida con este correo y esta contraseña.",
         add_submit: "Agregar",
     },
+    budget: BudgetWords {
+        title: "Conexiones",
+        lead: "Cómo se reparten en este momento las conexiones de cada servidor. Las cantidades y los tiempos cuentan \
+               desde que partió este router.",
+        pause: "Dejar de actualizar",
+        resume: "Actualizar sola",
+        away: "Portero no responde. Estas son sus últimas cifras.",
+        none: "Todavía no se conoce ningún servidor.",
+        not_asked: "Aún no se le preguntó al servidor cuántas conexiones soporta.",
+        sum: |granted, capacity| {
+            format!(
+                "{capacity} conexiones para todas las empresas juntas; este router puede tener {granted}."
+            )
+        },
+        rest_unknown: "De otros routers o de nadie",
+        waiting: |requests, companies| match (requests, companies) {
+            (0, _) => "Ninguna solicitud espera.".to_owned(),
+            (1, _) => "1 solicitud espera.".to_owned(),
+            (_, 1) => format!("{requests} solicitudes de 1 empresa esperan."),
+            _ => format!("{requests} solicitudes de {companies} empresas esperan."),
+        },
+        checkouts: "Cómo consiguen conexión las solicitudes",
+        way: "Vía",
+        requests: "Solicitudes",
+        median: "La mitad en",
+        p99: "El 99 % en",
+        top: "Las empresas que más tienen y más esperan",
+        top_none: "Ninguna empresa tiene una conexión.",
+        company: "Empresa",
+        waiting_column: "En espera",
+        leases: "La parte de cada router en las conexiones",
+        leases_none: "Ningún router tiene conexiones ahí.",
+        no_registry: "El registro no responde: no se sabe cuánto tienen los demás routers.",
+        open: "abiertas",
+        granted: "concedidas",
+        other: "otras",
+        this_router: "este",
+        used_of: |used, granted| format!("{used} de {granted}"),
+        silent: "en silencio: su plazo venció",
+    },
     refusals: RefusalWords {
         required: "Falta llenar este campo.",
         too_short: "Faltan caracteres: necesita al menos {}.",
@@ -125,6 +167,9 @@ pub(super) static WORDS: Words = Words {
     trouble,
     login_state,
     way,
+    breaker,
+    checkout_path,
+    slot,
     months: ["ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic"],
 };
 
@@ -269,5 +314,34 @@ fn way(way: Way) -> &'static str {
         Way::Home => "Ir al inicio",
         Way::Retry => "Probar de nuevo",
         Way::Login => "Ir a la entrada",
+    }
+}
+
+fn breaker(breaker: Breaker) -> &'static str {
+    match breaker {
+        Breaker::Closed => "Responde",
+        Breaker::Open => "No responde: sus empresas se rechazan enseguida hasta que vuelva",
+        Breaker::SlowStart => "Volvió: se conecta de a poco",
+    }
+}
+
+fn checkout_path(path: CheckoutPath) -> &'static str {
+    match path {
+        CheckoutPath::Idle => "Tenía una libre",
+        CheckoutPath::Create => "Se abrió una",
+        CheckoutPath::Evict => "Otra empresa cedió una libre",
+        CheckoutPath::Queue => "Esperó en la fila",
+    }
+}
+
+fn slot(state: SlotState) -> &'static str {
+    match state {
+        SlotState::InUse => "En uso",
+        SlotState::Connecting => "Abriéndose",
+        SlotState::Closing => "Cerrándose",
+        SlotState::Idle => "En reposo",
+        SlotState::Free => "Por abrir",
+        SlotState::Others => "De otros routers",
+        SlotState::Rest => "Sin conceder",
     }
 }

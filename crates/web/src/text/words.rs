@@ -1,9 +1,14 @@
 //! The shape of a language's table, and the ways to look words up in it by code.
 
-use super::{Field, LoginState, Notice, Problem, Role, StepKey, StepStatus, Trouble, Way};
+use super::{
+    Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble,
+    Way,
+};
 
 /// A fragment with something put into it.
 type With = fn(&str) -> String;
+/// A fragment with two numbers in it.
+type WithTwo = fn(usize, usize) -> String;
 
 /// Every visible word of one language.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub struct Words {
     pub login: LoginWords,
     /// A company's own front page.
     pub home: HomeWords,
+    /// The operators' picture of connections.
+    pub budget: BudgetWords,
     /// Why a value was refused.
     pub refusals: RefusalWords,
     pub(super) problem: fn(Problem) -> ProblemWords,
@@ -30,6 +37,9 @@ pub struct Words {
     pub(super) trouble: fn(Trouble) -> &'static str,
     pub(super) login_state: fn(LoginState) -> Option<&'static str>,
     pub(super) way: fn(Way) -> &'static str,
+    pub(super) breaker: fn(Breaker) -> &'static str,
+    pub(super) checkout_path: fn(CheckoutPath) -> &'static str,
+    pub(super) slot: fn(SlotState) -> &'static str,
     pub(super) months: [&'static str; 12],
 }
 
@@ -154,6 +164,43 @@ pub struct HomeWords {
     pub add_submit: &'static str,
 }
 
+/// Words of the operators' picture of connections. `portero server show` has those on leases, too.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say where the words stand")]
+pub struct BudgetWords {
+    pub title: &'static str,
+    pub lead: &'static str,
+    pub pause: &'static str,
+    pub resume: &'static str,
+    pub away: &'static str,
+    pub none: &'static str,
+    pub not_asked: &'static str,
+    /// What this router may hold, of what all may.
+    pub sum: WithTwo,
+    pub rest_unknown: &'static str,
+    /// Requests that wait, and the companies they are of.
+    pub waiting: WithTwo,
+    pub checkouts: &'static str,
+    pub way: &'static str,
+    pub requests: &'static str,
+    pub median: &'static str,
+    pub p99: &'static str,
+    pub top: &'static str,
+    pub top_none: &'static str,
+    pub company: &'static str,
+    pub waiting_column: &'static str,
+    pub leases: &'static str,
+    pub leases_none: &'static str,
+    pub no_registry: &'static str,
+    pub open: &'static str,
+    pub granted: &'static str,
+    pub other: &'static str,
+    pub this_router: &'static str,
+    /// Connections open, of those granted.
+    pub used_of: WithTwo,
+    pub silent: &'static str,
+}
+
 /// Why a value was refused. `{}` takes a number of characters.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names are the codes")]
@@ -221,6 +268,24 @@ impl Words {
         (self.way)(way)
     }
 
+    /// Whether a server is used.
+    #[must_use]
+    pub fn breaker(&self, breaker: Breaker) -> &'static str {
+        (self.breaker)(breaker)
+    }
+
+    /// How a request came by its connection.
+    #[must_use]
+    pub fn checkout_path(&self, path: CheckoutPath) -> &'static str {
+        (self.checkout_path)(path)
+    }
+
+    /// What a connection is doing.
+    #[must_use]
+    pub fn slot(&self, state: SlotState) -> &'static str {
+        (self.slot)(state)
+    }
+
     /// Why a field's value was refused, by the refusal's code. `limit` is the number of characters that
     /// `too-short` and `too-long` speak of; other codes don't look at it.
     #[must_use]
@@ -259,7 +324,10 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
-    use crate::text::{Field, Lang, LoginState, Notice, Problem, Role, StepKey, StepStatus, Trouble, Way};
+    use crate::text::{
+        Breaker, CheckoutPath, Field, Lang, LoginState, Notice, Problem, Role, SlotState, StepKey,
+        StepStatus, Trouble, Way,
+    };
     use std::collections::HashSet;
 
     #[test]
@@ -279,6 +347,9 @@ mod tests {
             Notice::ALL.iter().for_each(|n| says(w.notice(*n)));
             Trouble::ALL.iter().for_each(|t| says(w.trouble(*t)));
             Way::ALL.iter().for_each(|way| says(w.way(*way)));
+            Breaker::ALL.iter().for_each(|breaker| says(w.breaker(*breaker)));
+            CheckoutPath::ALL.iter().for_each(|path| says(w.checkout_path(*path)));
+            SlotState::ALL.iter().for_each(|state| says(w.slot(*state)));
             LoginState::ALL.iter().filter_map(|s| w.login_state(*s)).for_each(says);
             assert_eq!(w.login_state(LoginState::Fresh), None);
         }
