@@ -13,6 +13,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicU32, Ordering},
 };
 use tokio::task::spawn_blocking;
 use tokio_postgres::Config;
@@ -40,7 +41,7 @@ pub(crate) struct Scratch {
 
 /// A registry on the cluster: all that a `portero serve` needs to know.
 pub(crate) struct RegistryPlace {
-    pub(crate) database: &'static str,
+    pub(crate) database: String,
     pub(crate) url: SecretString,
     pub(crate) key: SecretString,
 }
@@ -95,7 +96,7 @@ impl Scratch {
     }
 
     /// An empty registry of this name.
-    pub(crate) async fn registry(&self, database: &'static str) -> Result<RegistryPlace> {
+    pub(crate) async fn registry(&self, database: &str) -> Result<RegistryPlace> {
         let session = self.superuser("postgres").await?;
         for statement in [
             "SELECT format('CREATE DATABASE %I OWNER portero TEMPLATE template0 ENCODING ''UTF8''', $1::text)",
@@ -110,7 +111,11 @@ impl Scratch {
             self.password.expose_secret(),
             self.cluster.port()
         );
-        Ok(RegistryPlace { database, url: SecretString::from(url), key: self.key.clone() })
+        Ok(RegistryPlace {
+            database: database.to_owned(),
+            url: SecretString::from(url),
+            key: self.key.clone(),
+        })
     }
 
     /// A session of the superuser: to look from outside.
@@ -124,6 +129,12 @@ impl Scratch {
     /// PostgreSQL's version.
     pub(crate) fn version(&self) -> String {
         self.cluster.version().to_string()
+    }
+
+    /// A directory for the files of a `portero serve` that nobody has had.
+    pub(crate) fn fresh_data_dir(&self) -> PathBuf {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        self.data_dir(&format!("serve-{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A directory for the files of one `portero serve`.

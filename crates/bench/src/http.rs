@@ -27,6 +27,13 @@ impl Request {
         Self(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes())
     }
 
+    pub(crate) fn get_with_token(host: &str, path: &str, token: &str) -> Self {
+        Self(
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n")
+                .into_bytes(),
+        )
+    }
+
     pub(crate) fn post_json(host: &str, path: &str, body: &str) -> Self {
         let length = body.len();
         Self(

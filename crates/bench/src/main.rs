@@ -13,6 +13,9 @@ mod budget;
 mod checkout;
 mod cluster;
 mod cold;
+mod cutoff;
+mod directory;
+mod fairness;
 mod http;
 mod load;
 mod lru;
@@ -55,6 +58,9 @@ enum Bench {
     Budget(budget::BudgetArgs),
     Checkout(checkout::CheckoutArgs),
     Cold(cold::ColdArgs),
+    Cutoff(cutoff::CutoffArgs),
+    Directory(directory::DirectoryArgs),
+    Fairness(fairness::FairnessArgs),
 }
 
 #[tokio::main]
@@ -77,5 +83,8 @@ async fn run(bench: &Bench, place: &Place) -> Result<Outcome> {
         Bench::Budget(args) => budget::run(args, place).await,
         Bench::Checkout(args) => checkout::run(args, place).await,
         Bench::Cold(args) => cold::run(args, place).await,
+        Bench::Cutoff(args) => cutoff::run(args, place).await,
+        Bench::Directory(args) => directory::run(args, place).await,
+        Bench::Fairness(args) => fairness::run(args, place).await,
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Measure {
     /// By which xtask knows the target.
     pub(crate) key: &'static str,
+    /// Of what, where the same is measured of several.
+    pub(crate) of: String,
     pub(crate) unit: &'static str,
     pub(crate) figures: Vec<f64>,
     /// The same without Portero, pair by pair; nothing where there is no such thing.
@@ -27,7 +29,12 @@ pub(crate) struct Measure {
 
 impl Measure {
     pub(crate) fn new(key: &'static str, unit: &'static str) -> Self {
-        Self { key, unit, figures: Vec::new(), ceilings: Vec::new() }
+        Self { key, of: String::new(), unit, figures: Vec::new(), ceilings: Vec::new() }
+    }
+
+    /// The same, said of this.
+    pub(crate) fn of(self, of: String) -> Self {
+        Self { of, ..self }
     }
 
     /// Of one more pair.

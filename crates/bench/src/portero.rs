@@ -1,6 +1,10 @@
 //! `portero serve` as a child: started with nothing but a bench's settings, stopped as an operator would.
 
-use crate::{Place, cluster::RegistryPlace};
+use crate::{
+    Place,
+    cluster::RegistryPlace,
+    http::{Connection, Request},
+};
 use anyhow::{Context, Result, bail};
 use portero_kernel::ExposeSecret;
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,7 +19,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// The host of the landing page; tenants are one label below.
@@ -29,8 +33,9 @@ pub(crate) struct Portero {
     child: Child,
     /// Where it serves.
     pub(crate) address: SocketAddr,
-    /// From its start until it said that it serves.
-    pub(crate) started_in: Duration,
+    /// Where operators' endpoints are.
+    admin: SocketAddr,
+    began: Instant,
 }
 
 impl Portero {
@@ -78,6 +83,22 @@ impl Portero {
 
     fn pid(&self) -> Result<u32> {
         self.child.id().context("Portero has ended")
+    }
+
+    /// Waits until it says of itself that it is ready; from its start, how long that took.
+    pub(crate) async fn ready(&self) -> Result<Duration> {
+        let mut connection = Connection::to(self.admin);
+        loop {
+            let answer = connection.ask(&Request::get("localhost", "/readyz")).await?;
+            let took = self.began.elapsed();
+            if answer.status == 200 {
+                return Ok(took);
+            }
+            if took > PATIENCE {
+                bail!("Portero isn't ready: {}", answer.body);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The memory that it has in RAM, in bytes.

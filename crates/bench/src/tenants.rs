@@ -20,6 +20,10 @@ use tokio_postgres::Config;
 /// Sign-ups that are under way at the same time: a few more than Portero works at.
 const AT_ONCE: usize = 6;
 
+/// The first admin of each.
+pub(crate) const EMAIL: &str = "ana@company.example";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
 /// One company.
 pub(crate) struct Tenant {
     pub(crate) id: TenantId,
@@ -85,7 +89,7 @@ async fn one(connection: &mut Connection, subdomain: &str) -> Result<TenantId> {
     let body = serde_json::json!({
         "name": subdomain,
         "subdomain": subdomain,
-        "admin": { "email": "ana@company.example", "password": "correct horse battery staple" },
+        "admin": { "email": EMAIL, "password": PASSWORD },
     });
     let answer = connection.ask(&Request::post_json(APEX, "/api/v1/tenants", &body.to_string())).await?;
     if answer.status != 202 {

@@ -25,6 +25,7 @@ pub(super) struct Outcome {
 #[derive(Deserialize)]
 struct Measure {
     key: String,
+    of: String,
     unit: String,
     figures: Vec<f64>,
     /// As many, or none.
@@ -34,6 +35,10 @@ struct Measure {
 impl Measure {
     fn ratio(&self) -> Summary {
         Summary::of(zip(&self.figures, &self.ceilings).map(|(figure, ceiling)| figure / ceiling))
+    }
+
+    fn what(&self, target: &Target) -> String {
+        if self.of.is_empty() { target.what.to_owned() } else { format!("{}, {}", target.what, self.of) }
     }
 
     fn target(&self) -> Result<&'static Target> {
@@ -79,7 +84,7 @@ pub(super) fn run(bench: &str, args: &[String], interrupted: &Interrupted) -> Re
 /// A measure that has no target.
 pub(super) fn table(outcome: &Outcome) -> Result<String> {
     let mut text = format!(
-        "{:<34}{:>13}{:>13}{:>9}{:>17}  {:<16}\n",
+        "{:<44}{:>11}{:>11}{:>8}{:>16}  {}\n",
         "", "figure", "ceiling", "ratio", "(from, to)", "target"
     );
     for measure in &outcome.measures {
@@ -102,8 +107,8 @@ pub(super) fn table(outcome: &Outcome) -> Result<String> {
         // Writing to a string can't fail.
         let _ = writeln!(
             text,
-            "{:<34}{:>13}{:>13}{ratio:>9}{spread:>17}  {}{verdict}",
-            target.what,
+            "{:<44}{:>11}{:>11}{ratio:>8}{spread:>16}  {}{verdict}",
+            measure.what(target),
             with_unit(figure.median),
             with_unit(ceiling.median),
             target.bound.words(&measure.unit),
@@ -142,7 +147,7 @@ pub(super) fn json(bench: &str, outcome: &Outcome) -> Result<Value> {
         let (figure, ratio) = (Summary::of(measure.figures.clone()), measure.ratio());
         Ok(json!({
             "key": measure.key,
-            "what": target.what,
+            "what": measure.what(target),
             "unit": measure.unit,
             "target": target.bound.words(&measure.unit),
             "reached": target.bound.holds(figure.median, figure.max, ratio.median),
@@ -198,7 +203,7 @@ mod tests {
             "postgres": "15.14",
             "setting": "3 pairs",
             "measures": [
-                { "key": "checkout", "unit": "µs", "figures": [1.0, 6.5, 1.25], "ceilings": [0.5, 0.5, 0.5] },
+                { "key": "checkout", "of": "", "unit": "µs", "figures": [1.0, 6.5, 1.25], "ceilings": [0.5, 0.5, 0.5] },
             ],
             "chart": { "title": "t", "x": "x", "y": "y", "log": false, "lines": [] },
         }))

@@ -29,6 +29,12 @@ pub(crate) enum Bench {
     Cold(sizes::ColdArgs),
     /// Hundreds of tenants through 40 connections, counted from outside, against a bare list of as many
     Budget(sizes::BudgetArgs),
+    /// Sparse tenants beside a hog against the same without it
+    Fairness(sizes::FairnessArgs),
+    /// How soon every router knows of a pause, against a bare LISTEN; and without NOTIFY
+    Cutoff(sizes::CutoffArgs),
+    /// Start, memory and lookups with many companies that nobody asks for
+    Directory(sizes::DirectoryArgs),
 }
 
 pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
@@ -36,6 +42,9 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         Bench::Route(args) => route::run(args),
         Bench::Cold(args) => measure("cold", &args.arguments()),
         Bench::Budget(args) => measure("budget", &args.arguments()),
+        Bench::Fairness(args) => measure("fairness", &args.arguments()),
+        Bench::Cutoff(args) => measure("cutoff", &args.arguments()),
+        Bench::Directory(args) => measure("directory", &args.arguments()),
     }
 }
 

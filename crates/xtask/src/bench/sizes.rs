@@ -62,3 +62,71 @@ impl BudgetArgs {
         ]
     }
 }
+
+#[derive(Args)]
+pub(crate) struct FairnessArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Sparse companies [default: 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    tenants: Option<u32>,
+    /// Clients of the hog [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    clients: Option<u32>,
+    /// Seconds a run takes [default: 30]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: Option<u32>,
+}
+
+impl FairnessArgs {
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let common = &self.common;
+        vec![
+            common.pairs(3),
+            common.size("--tenants", self.tenants, 200, 30),
+            common.size("--clients", self.clients, 1000, 200),
+            common.size("--seconds", self.seconds, 30, 4),
+        ]
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct CutoffArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Pauses in each [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Pauses in each while NOTIFY is dead [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    deaf_rounds: Option<u32>,
+}
+
+impl CutoffArgs {
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let common = &self.common;
+        vec![
+            common.pairs(3),
+            common.size("--rounds", self.rounds, 100, 10),
+            common.size("--deaf-rounds", self.deaf_rounds, 20, 2),
+        ]
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct DirectoryArgs {
+    #[command(flatten)]
+    common: Common,
+    /// How many companies; several with commas [default: 10000,100000]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    tenants: Vec<u32>,
+}
+
+impl DirectoryArgs {
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let chosen: Vec<String> = self.tenants.iter().map(u32::to_string).collect();
+        let usual = if self.common.quick { "10000" } else { "10000,100000" };
+        let tenants = if chosen.is_empty() { usual.to_owned() } else { chosen.join(",") };
+        vec![self.common.pairs(5), format!("--tenants={tenants}")]
+    }
+}

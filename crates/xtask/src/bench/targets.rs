@@ -23,8 +23,8 @@ pub(super) enum Bound {
     Told,
 }
 
-/// Throughput of a routed request, of the bare server's.
-pub(super) const ROUTE: f64 = 0.95;
+/// `cargo xtask bench route` has a report of its own.
+pub(super) const ROUTE: Target = of("route", "throughput of a routed request", Bound::RatioAtLeast(0.95));
 
 const TARGETS: &[Target] = &[
     of("checkout", "lookup, warm checkout, check-in", Bound::AtMost(5.0)),
@@ -37,6 +37,18 @@ const TARGETS: &[Target] = &[
     of("budget.rate", "requests", Bound::Told),
     of("budget.median", "a request, median", Bound::Told),
     of("budget.p99", "a request, p99", Bound::Told),
+    of("fairness.busy.median", "beside a busy hog, median", Bound::Told),
+    of("fairness.busy.p99", "beside a busy hog, p99", Bound::RatioAtMost(2.0)),
+    of("fairness.sleepy.median", "beside a sleepy hog, median", Bound::Told),
+    of("fairness.sleepy.p99", "beside a sleepy hog, p99", Bound::RatioAtMost(2.0)),
+    of("fairness.failed", "failed requests of the sparse", Bound::NeverAbove(0.0)),
+    of("cutoff.median", "every router knows, median", Bound::AtMost(50.0)),
+    of("cutoff.p99", "every router knows, p99", Bound::AtMost(500.0)),
+    // The routers look every second; the rest is what the way takes when they are told.
+    of("cutoff.deaf", "with NOTIFY dead, at most", Bound::NeverAbove(1050.0)),
+    of("directory.start", "ready", Bound::AtMost(5.0)),
+    of("directory.memory", "memory of each", Bound::AtMost(1024.0)),
+    of("directory.lookup", "a lookup", Bound::Told),
 ];
 
 const fn of(key: &'static str, what: &'static str, bound: Bound) -> Target {
