@@ -21,6 +21,7 @@ use std::{
     iter::zip,
     time::{Duration, Instant},
 };
+use tokio::sync::watch;
 use tokio_postgres::NoTls;
 
 /// Loans that are timed together.
@@ -44,6 +45,8 @@ pub(crate) async fn run(args: &CheckoutArgs, place: &Place) -> Result<Outcome> {
 
     let tenant = tenants.first().context("two signed up")?;
     let routed = Routed::open(Router::start(registry.open()?, RouterOptions::default()).await?, tenant)?;
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(routed.router.clone().run(stopped));
     let bare = bare_pool(tenant)?;
     // Both have a connection after this.
     routed.lend(LOANS).await?;
@@ -73,6 +76,8 @@ pub(crate) async fn run(args: &CheckoutArgs, place: &Place) -> Result<Outcome> {
     if last_statement(&watcher, tenant).await? > before {
         bail!("a loan asked PostgreSQL something: it should cost no round trip");
     }
+    stop.send_replace(true);
+    running.await?;
     let line = |name: &str, role, values: Vec<f64>| Line {
         name: name.to_owned(),
         role,
@@ -122,7 +127,7 @@ fn bare_pool(tenant: &Tenant) -> Result<Pool> {
         NoTls,
         ManagerConfig { recycling_method: RecyclingMethod::Fast },
     );
-    Ok(Pool::builder(manager).max_size(RouterOptions::default().per_tenant).build()?)
+    Ok(Pool::builder(manager).max_size(RouterOptions::default().limits.per_tenant).build()?)
 }
 
 async fn lend_bare(pool: &Pool, loans: u32) -> Result<Duration> {

@@ -161,7 +161,7 @@ impl CutoffBench<'_> {
     }
 
     async fn turn(&self, from: TenantStatus) -> Result<()> {
-        if !self.registry.tenant_set_paused(self.tenant, from, Some("a bench")).await? {
+        if self.registry.tenant_set_paused(self.tenant, from, Some("a bench")).await?.is_none() {
             bail!("the company was not {} as it should be", from.as_str());
         }
         Ok(())

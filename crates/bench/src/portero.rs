@@ -74,11 +74,11 @@ impl Portero {
                 break greeting;
             }
         };
-        let started_in = began.elapsed();
-        let address = greeting["listen"].as_str().and_then(|text| text.parse().ok());
-        let address =
-            address.with_context(|| format!("Portero doesn't tell where it listens: {greeting}"))?;
-        Ok(Self { child, address, started_in })
+        let at = |key: &str| {
+            let address = greeting[key].as_str().and_then(|text| text.parse().ok());
+            address.with_context(|| format!("Portero doesn't tell where it listens: {greeting}"))
+        };
+        Ok(Self { child, address: at("listen")?, admin: at("admin_listen")?, began })
     }
 
     fn pid(&self) -> Result<u32> {
