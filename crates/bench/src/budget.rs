@@ -20,7 +20,7 @@ use clap::Args;
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// Connections that tenants may have; the target speaks of as many.
-pub(crate) const CAPACITY: u32 = 40;
+pub(crate) const CAPACITY: usize = 40;
 /// Clients that ask at the same time: more than there are connections.
 const CLIENTS: usize = 64;
 
@@ -88,8 +88,11 @@ pub(crate) async fn run(args: &BudgetArgs, place: &Place) -> Result<Outcome> {
             lines.push(line("Portero", Role::Figure, &portero.seen));
         }
     }
-    let limit = [0.0, duration.as_secs_f64()].map(|at| (at, f64::from(CAPACITY))).to_vec();
-    lines.push(Line { name: format!("the budget, {CAPACITY}"), role: Role::Limit, points: limit });
+    lines.push(Line::limit(
+        format!("the budget, {CAPACITY}"),
+        [0.0, duration.as_secs_f64()],
+        CAPACITY as f64,
+    ));
     Ok(Outcome {
         postgres: scratch.version(),
         setting: format!(
@@ -101,7 +104,7 @@ pub(crate) async fn run(args: &BudgetArgs, place: &Place) -> Result<Outcome> {
             title: "Sessions of tenants' roles, seen in PostgreSQL".to_owned(),
             x: "seconds",
             y: "sessions",
-            log: false,
+            shares: false,
             lines,
         },
     })
@@ -130,7 +133,7 @@ impl BudgetBench<'_> {
 
     async fn bare(&self) -> Result<Run> {
         let logins = self.tenants.iter().map(|tenant| tenant.login.clone()).collect();
-        let lru = Arc::new(Lru::new(logins, CAPACITY as usize));
+        let lru = Arc::new(Lru::new(logins, CAPACITY));
         let clients = (0..CLIENTS).map(|_| Bare(Arc::clone(&lru))).collect();
         let run = self.watched(clients).await?;
         lru.close().await;

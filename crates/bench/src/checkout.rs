@@ -91,10 +91,11 @@ pub(crate) async fn run(args: &CheckoutArgs, place: &Place) -> Result<Outcome> {
             title: "Host lookup, checkout and check-in of an idle connection".to_owned(),
             x: "pair",
             y: "µs a loan",
-            log: false,
+            shares: false,
             lines: vec![
                 line("Portero", Role::Figure, routed_line),
                 line("deadpool", Role::Ceiling, bare_line),
+                Line::limit("the target, 5 µs", [1.0, args.pairs as f64], 5.0),
             ],
         },
     })

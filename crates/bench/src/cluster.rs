@@ -6,10 +6,11 @@ use anyhow::{Context, Result};
 use portero_auth::MasterKey;
 use portero_devpg::{Binaries, Cluster, ClusterOptions, Lifetime};
 use portero_kernel::{ExposeSecret, SecretString};
-use portero_pg::{Session, connect, hardened};
+use portero_pg::{RESERVE, Session, connect, hardened};
 use portero_registry::Registry;
 use std::{
     env, fs,
+    net::TcpListener,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process,
@@ -18,9 +19,8 @@ use std::{
 use tokio::task::spawn_blocking;
 use tokio_postgres::Config;
 
-/// What the router leaves to operators, provisioning and the registry (`servers::RESERVE` there), and what PostgreSQL
-/// leaves to superusers: a bench looks on as one of those, so it takes nobody's place.
-const RESERVED: u32 = 24 + 3;
+/// What PostgreSQL leaves to superusers: a bench looks on as one of those, so it takes nobody's place.
+const SUPERUSERS: usize = 3;
 
 /// As `portero dev` writes it.
 const HBA: [&str; 3] = [
@@ -51,17 +51,24 @@ impl RegistryPlace {
     pub(crate) fn open(&self) -> Result<Registry> {
         Ok(Registry::new(self.url.expose_secret().parse()?, &MasterKey::parse(self.key.expose_secret())?))
     }
+
+    /// The same registry where nobody answers: the port is one that was free a moment ago.
+    pub(crate) fn away(&self) -> Result<Self> {
+        let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let url = format!("postgresql://portero:nobody@127.0.0.1:{free}/{}", self.database);
+        Ok(Self { database: self.database.clone(), url: SecretString::from(url), key: self.key.clone() })
+    }
 }
 
 impl Scratch {
     /// Starts a cluster whose server lets the router have `capacity` connections.
-    pub(crate) async fn start(place: &Place, capacity: u32) -> Result<Self> {
+    pub(crate) async fn start(place: &Place, capacity: usize) -> Result<Self> {
         let home = Home::make(&place.scratch)?;
         let binaries = Binaries::find(env::var_os("PORTERO_PG_BIN_DIR").as_deref().map(Path::new))?;
         let mut options = ClusterOptions::new(binaries, home.0.join("cluster"));
         options.lifetime = Lifetime::Throwaway;
         options.hba = HBA.map(str::to_owned).to_vec();
-        let max_connections = (capacity + RESERVED).to_string();
+        let max_connections = (capacity + RESERVE + SUPERUSERS).to_string();
         // What is measured isn't the disk: nothing here is to outlive the machine.
         options.settings =
             [("max_connections", max_connections.as_str()), ("fsync", "off"), ("full_page_writes", "off")]

@@ -9,7 +9,7 @@ use crate::{
     Place,
     cluster::{RegistryPlace, Scratch},
     http::{Answer, Connection, Request},
-    outcome::{Chart, Measure, Outcome, Role, Times},
+    outcome::{Chart, Line, Measure, Outcome, Role, Times},
     portero::Portero,
     random::Random,
     tenants,
@@ -121,11 +121,16 @@ pub(crate) async fn run(args: &CutoffArgs, place: &Place) -> Result<Outcome> {
             title: "From writing a pause until the last of two routers answers so".to_owned(),
             x: "% of the pauses took no longer",
             y: "ms",
-            log: true,
+            shares: true,
             lines: vec![
                 all.line("with NOTIFY", Role::Figure),
                 all_deaf.line("NOTIFY dead", Role::Figure),
                 all_bare.line("a bare LISTEN", Role::Ceiling),
+                Line {
+                    name: "50 ms for half, 500 ms for 99 %".to_owned(),
+                    role: Role::Limit,
+                    points: vec![(0.0, 50.0), (50.0, 50.0), (50.0, 500.0), (99.0, 500.0)],
+                },
             ],
         },
     })

@@ -2,7 +2,8 @@
 //! of them costs it, and how long one lookup takes among them.
 //!
 //! The rows are made in the registry and have no databases behind them: nothing opens a login before somebody asks.
-//! Beside the start: a start on an empty registry, and a bare reading of the same rows. Beside the memory: the bytes of
+//! Beside the start: a start on an empty registry, and a bare reading of the same rows. Then the same with the registry
+//! away, by what the router keeps on disk; beside it a start of one that knows of nobody. Beside the memory: the bytes of
 //! the rows themselves. Beside the lookup: std's `HashMap`, of one thread, with the same keys.
 
 use crate::{
@@ -19,6 +20,7 @@ use portero_router::{Router, RouterOptions};
 use std::{
     collections::HashMap,
     hint::black_box,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,8 +43,17 @@ pub(crate) struct DirectoryArgs {
 /// What one number of companies costs.
 struct Found {
     start: Measure,
+    away: Measure,
     memory: Measure,
     lookup: Measure,
+}
+
+/// A start with the registry, and one after it without.
+struct Started {
+    took: Duration,
+    took_away: Duration,
+    /// In memory after the first, in bytes.
+    resident: u64,
 }
 
 pub(crate) async fn run(args: &DirectoryArgs, place: &Place) -> Result<Outcome> {
@@ -52,10 +63,10 @@ pub(crate) async fn run(args: &DirectoryArgs, place: &Place) -> Result<Outcome> 
     let (mut memory, mut raw) = (vec![(0.0, 0.0)], vec![(0.0, 0.0)]);
     for tenants in &args.tenants {
         let found = measure(args, place, &scratch, &empty, *tenants).await?;
-        let (count, middle) = (f64::from(*tenants), args.pairs / 2);
-        memory.push((count, count * found.memory.figures[middle] / 1e6));
-        raw.push((count, count * found.memory.ceilings[middle] / 1e6));
-        measures.extend([found.start, found.memory, found.lookup]);
+        let count = f64::from(*tenants);
+        memory.push((count, count * middle(&found.memory.figures) / 1e6));
+        raw.push((count, count * middle(&found.memory.ceilings) / 1e6));
+        measures.extend([found.start, found.away, found.memory, found.lookup]);
     }
     let most = memory.last().map_or(0.0, |(count, _)| *count);
     let line = |name: &str, role, points| Line { name: name.to_owned(), role, points };
@@ -67,7 +78,7 @@ pub(crate) async fn run(args: &DirectoryArgs, place: &Place) -> Result<Outcome> 
             title: "Memory of companies that nobody asks for".to_owned(),
             x: "companies",
             y: "MB",
-            log: false,
+            shares: false,
             lines: vec![
                 line("Portero", Role::Figure, memory),
                 line("the rows themselves", Role::Ceiling, raw),
@@ -89,38 +100,65 @@ async fn measure(
     let of = |key, unit| Measure::new(key, unit).of(format!("{tenants} tenants"));
     let mut found = Found {
         start: of("directory.start", "s"),
+        away: of("directory.away", "s"),
         memory: of("directory.memory", "B"),
         lookup: of("directory.lookup", "ns"),
     };
     let lookups = Lookups::prepare(&filled).await?;
     for pair in 0..args.pairs {
-        let (before, base) = start(place, scratch, empty).await?;
+        let nobody = start(place, scratch, empty, 0).await?;
         let (read, row_bytes) = read_bare(&filled).await?;
-        let (took, resident) = start(place, scratch, &filled).await?;
-        let each = (resident as f64 - base as f64) / f64::from(tenants);
-        found.start.add(took.as_secs_f64(), (before + read).as_secs_f64());
+        let all = start(place, scratch, &filled, tenants).await?;
+        let each = (all.resident as f64 - nobody.resident as f64) / f64::from(tenants);
+        found.start.add(all.took.as_secs_f64(), (nobody.took + read).as_secs_f64());
+        found.away.add(all.took_away.as_secs_f64(), nobody.took_away.as_secs_f64());
         found.memory.add(each, row_bytes);
         let (routed, bare) = lookups.time(pair);
         found.lookup.add(routed, bare);
         println!(
-            "{:>3}  {tenants} tenants: ready after {:.2} s, {each:.0} B each, a lookup {routed:.0} ns   empty: {:.2} s",
+            "{:>3}  {tenants} tenants: ready after {:.2} s, without the registry {:.2} s, {each:.0} B each, a lookup {routed:.0} ns   nobody: {:.2} s, {:.2} s",
             pair + 1,
-            took.as_secs_f64(),
-            before.as_secs_f64()
+            all.took.as_secs_f64(),
+            all.took_away.as_secs_f64(),
+            nobody.took.as_secs_f64(),
+            nobody.took_away.as_secs_f64()
         );
     }
     Ok(found)
 }
 
-/// Starts Portero; until it was ready, and what it then has in memory.
-async fn start(place: &Place, scratch: &Scratch, registry: &RegistryPlace) -> Result<(Duration, u64)> {
-    // Its files go with it: each start knows nothing but the registry.
-    let portero = Portero::start(place, registry, &scratch.fresh_data_dir()).await?;
+/// Starts Portero on an empty directory, so that it knows nothing but the registry; then by what it kept there.
+async fn start(place: &Place, scratch: &Scratch, registry: &RegistryPlace, tenants: u32) -> Result<Started> {
+    let data_dir = scratch.fresh_data_dir();
+    let (took, resident) = start_once(place, registry, &data_dir, tenants).await?;
+    let (took_away, _) = start_once(place, &registry.away()?, &data_dir, tenants).await?;
+    Ok(Started { took, took_away, resident })
+}
+
+/// Until it was ready, and what it then has in memory.
+async fn start_once(
+    place: &Place,
+    registry: &RegistryPlace,
+    data_dir: &Path,
+    tenants: u32,
+) -> Result<(Duration, u64)> {
+    let portero = Portero::start(place, registry, data_dir).await?;
     let took = portero.ready().await?;
+    let routes = portero.routes().await?;
+    if routes != tenants {
+        bail!("Portero knows {routes} companies instead of {tenants}");
+    }
     sleep(SETTLE).await;
     let resident = portero.resident()?;
     portero.stop().await?;
     Ok((took, resident))
+}
+
+/// The median, or the lower one of two.
+fn middle(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Plausible companies, with logins of the right length that nothing opens.

@@ -15,7 +15,7 @@ use crate::{
     Place,
     cluster::{RegistryPlace, Scratch},
     http::{Connection, Request},
-    outcome::{Chart, Measure, Outcome, Role, Times},
+    outcome::{Chart, Line, Measure, Outcome, Role, Times},
     portero::{APEX, Portero},
     random::Random,
     tenants::{self, PASSWORD, Tenant},
@@ -40,7 +40,7 @@ use tokio::{
 };
 
 /// Connections that tenants may have.
-const CAPACITY: u32 = 40;
+const CAPACITY: usize = 40;
 /// Before anything counts: caches fill, the hog gets going.
 const WARM_UP: Duration = Duration::from_secs(2);
 /// A sparse company asks this often. A login costs some milliseconds of a core: two hundred of them a second would be
@@ -108,6 +108,7 @@ pub(crate) async fn run(args: &FairnessArgs, place: &Place) -> Result<Outcome> {
     }
     portero.stop().await?;
     let [mut alone, mut busy, mut sleepy] = all;
+    let limit = Line::limit("2 × p99 without a hog", [0.0, 99.0], 2.0 * alone.times.millis(0.99));
     Ok(Outcome {
         postgres: scratch.version(),
         setting: format!(
@@ -123,11 +124,12 @@ pub(crate) async fn run(args: &FairnessArgs, place: &Place) -> Result<Outcome> {
             title: "What sparse tenants wait".to_owned(),
             x: "% of the requests took no longer",
             y: "ms",
-            log: true,
+            shares: true,
             lines: vec![
                 busy.times.line("beside a busy hog", Role::Figure),
                 sleepy.times.line("beside a sleepy hog", Role::Figure),
                 alone.times.line("without a hog", Role::Ceiling),
+                limit,
             ],
         },
     })

@@ -49,8 +49,8 @@ pub(crate) struct Chart {
     pub(crate) title: String,
     pub(crate) x: &'static str,
     pub(crate) y: &'static str,
-    /// Whether the y axis is logarithmic.
-    pub(crate) log: bool,
+    /// Whether it tells which share took how long, as [`Times::line`] does: x then goes by nines, and y by tens.
+    pub(crate) shares: bool,
     pub(crate) lines: Vec<Line>,
 }
 
@@ -59,6 +59,13 @@ pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) points: Vec<(f64, f64)>,
+}
+
+impl Line {
+    /// Level at `y`, from `x` to `x`.
+    pub(crate) fn limit(name: impl Into<String>, x: [f64; 2], y: f64) -> Self {
+        Self { name: name.into(), role: Role::Limit, points: x.map(|x| (x, y)).to_vec() }
+    }
 }
 
 /// What a line stands for.
@@ -102,11 +109,13 @@ impl Times {
         self.quantile(share).as_secs_f64() * 1e3
     }
 
-    /// As a line over the percentage of all, in milliseconds.
+    /// As a line over the percentage of all, in milliseconds: twenty points from 0 to 90 %, as many to 99 %, and so on
+    /// up to 99.9 % or as far as there are times.
     pub(crate) fn line(&mut self, name: &str, role: Role) -> Line {
-        let points = (0..=200).map(|step| f64::from(step) / 200.0).chain([0.999]);
-        let mut points: Vec<_> = points.map(|share| (share * 100.0, self.millis(share))).collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let all = self.len() as f64;
+        let shares = (0..=60).map(|step| 1.0 - 10_f64.powf(f64::from(step) / -20.0));
+        let points = shares.take_while(|share| (1.0 - share) * all >= 0.999);
+        let points = points.map(|share| (share * 100.0, self.millis(share))).collect();
         Line { name: name.to_owned(), role, points }
     }
 }
@@ -125,6 +134,11 @@ mod tests {
         for (share, millis) in [(0.0, 1), (0.5, 50), (0.99, 99), (0.999, 100), (1.0, 100)] {
             assert_eq!(times.quantile(share), Duration::from_millis(millis), "{share}");
         }
-        assert_eq!(times.line("a", Role::Figure).points.len(), 202);
+        let points = times.line("a", Role::Figure).points;
+        assert_eq!(
+            (points.len(), points[20].1, points[40].1),
+            (41, 90.0, 99.0),
+            "up to the 99th of a hundred"
+        );
     }
 }

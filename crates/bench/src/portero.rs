@@ -101,6 +101,13 @@ impl Portero {
         }
     }
 
+    /// How many companies it says it knows.
+    pub(crate) async fn routes(&self) -> Result<u32> {
+        let answer = Connection::to(self.admin).ask(&Request::get("localhost", "/metrics")).await?;
+        let line = answer.body.lines().find_map(|line| line.strip_prefix("portero_routes "));
+        line.and_then(|count| count.parse().ok()).context("Portero doesn't tell how many routes it knows")
+    }
+
     /// The memory that it has in RAM, in bytes.
     pub(crate) fn resident(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;

@@ -205,7 +205,7 @@ mod tests {
             "measures": [
                 { "key": "checkout", "of": "", "unit": "µs", "figures": [1.0, 6.5, 1.25], "ceilings": [0.5, 0.5, 0.5] },
             ],
-            "chart": { "title": "t", "x": "x", "y": "y", "log": false, "lines": [] },
+            "chart": { "title": "t", "x": "x", "y": "y", "shares": false, "lines": [] },
         }))
         .unwrap()
     }

@@ -5,7 +5,6 @@ mod cpu;
 mod http;
 mod machine;
 mod measured;
-mod plot;
 mod process;
 mod report;
 mod route;

@@ -7,8 +7,9 @@
 //! is the ratio within each pair; its median is compared with the target.
 
 use super::{
+    chart::{self, Chart, Line, Role},
     machine::Machine,
-    measured, plot,
+    measured,
     process::Interrupted,
     report::{self, Pair, Report},
     stage::Stage,
@@ -17,7 +18,7 @@ use super::{
 use crate::{needs, workspace};
 use anyhow::{Context, Result};
 use clap::Args;
-use std::process::ExitCode;
+use std::{iter::zip, process::ExitCode};
 
 #[derive(Args)]
 pub(crate) struct RouteArgs {
@@ -103,10 +104,30 @@ fn checkout(args: &RouteArgs, interrupted: &Interrupted) -> Result<()> {
     measured::save("checkout", &outcome)
 }
 
+/// The pairs as lines: below the dashed one is less than the target.
+fn picture(pairs: &[Pair]) -> Chart {
+    let line = |name: &str, role, rate: fn(&Pair) -> f64| Line {
+        name: name.to_owned(),
+        role,
+        points: zip((1..).map(f64::from), pairs.iter().map(rate)).collect(),
+    };
+    Chart {
+        title: "Requests to a company's host".to_owned(),
+        x: "pair".to_owned(),
+        y: "requests per second".to_owned(),
+        shares: false,
+        lines: vec![
+            line("Portero", Role::Figure, |pair| pair.portero.per_second),
+            line("the bare server", Role::Ceiling, |pair| pair.bare.per_second),
+            line("0.95 × the bare server", Role::Limit, |pair| pair.bare.per_second * 0.95),
+        ],
+    }
+}
+
 fn save(report: &Report) -> Result<()> {
     let dir = workspace::target_dir()?.join("bench");
     measured::write(&dir, "route.json", &format!("{:#}\n", report::json(report)))?;
-    measured::write(&dir, "route.svg", &plot::pairs(&report.pairs))?;
+    measured::write(&dir, "route.svg", &chart::draw(&picture(&report.pairs)))?;
     println!("Kept in {0}/route.json and {0}/route.svg", dir.display());
     Ok(())
 }

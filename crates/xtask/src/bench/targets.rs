@@ -47,8 +47,10 @@ const TARGETS: &[Target] = &[
     // The routers look every second; the rest is what the way takes when they are told.
     of("cutoff.deaf", "with NOTIFY dead, at most", Bound::NeverAbove(1050.0)),
     of("directory.start", "ready", Bound::AtMost(5.0)),
+    of("directory.away", "ready, registry away", Bound::AtMost(5.0)),
     of("directory.memory", "memory of each", Bound::AtMost(1024.0)),
-    of("directory.lookup", "a lookup", Bound::Told),
+    // No I/O takes so little.
+    of("directory.lookup", "a lookup", Bound::AtMost(1000.0)),
 ];
 
 const fn of(key: &'static str, what: &'static str, bound: Bound) -> Target {
