@@ -15,7 +15,7 @@ use std::{fmt::Write as _, fs, iter::zip, path::Path, process::Command};
 
 /// All that one run found.
 #[derive(Deserialize)]
-pub(super) struct Outcome {
+struct Outcome {
     postgres: String,
     setting: String,
     measures: Vec<Measure>,
@@ -62,8 +62,18 @@ pub(super) fn build() -> Result<()> {
     Ok(())
 }
 
-/// Lets the program measure one thing. It tells its progress itself.
-pub(super) fn run(bench: &str, args: &[String], interrupted: &Interrupted) -> Result<Outcome> {
+/// Lets the program measure one thing, holds that against the targets, tells it and keeps it.
+///
+/// # Errors
+/// What could not be measured or kept. A target that was missed is a figure, not an error.
+pub(super) fn measure(bench: &str, args: &[String], interrupted: &Interrupted) -> Result<()> {
+    let outcome = run(bench, args, interrupted)?;
+    println!("\n{}", table(&outcome)?);
+    save(bench, &outcome)
+}
+
+/// The program tells its progress itself.
+fn run(bench: &str, args: &[String], interrupted: &Interrupted) -> Result<Outcome> {
     let target = workspace::target_dir()?;
     let (programs, dir) = (target.join("release"), target.join("bench"));
     fs::create_dir_all(&dir)?;
@@ -82,7 +92,7 @@ pub(super) fn run(bench: &str, args: &[String], interrupted: &Interrupted) -> Re
 ///
 /// # Errors
 /// A measure that has no target.
-pub(super) fn table(outcome: &Outcome) -> Result<String> {
+fn table(outcome: &Outcome) -> Result<String> {
     let mut text = format!(
         "{:<44}{:>11}{:>11}{:>8}{:>16}  {}\n",
         "", "figure", "ceiling", "ratio", "(from, to)", "target"
@@ -139,7 +149,7 @@ fn digits(value: f64) -> String {
 ///
 /// # Errors
 /// A measure that has no target.
-pub(super) fn json(bench: &str, outcome: &Outcome) -> Result<Value> {
+fn json(bench: &str, outcome: &Outcome) -> Result<Value> {
     let summary =
         |summary: Summary| json!({ "median": summary.median, "min": summary.min, "max": summary.max });
     let measures = outcome.measures.iter().map(|measure| {
@@ -177,7 +187,7 @@ pub(super) fn json(bench: &str, outcome: &Outcome) -> Result<Value> {
 ///
 /// # Errors
 /// The files can't be written.
-pub(super) fn save(bench: &str, outcome: &Outcome) -> Result<()> {
+fn save(bench: &str, outcome: &Outcome) -> Result<()> {
     let dir = workspace::target_dir()?.join("bench");
     write(&dir, &format!("{bench}.json"), &format!("{:#}\n", json(bench, outcome)?))?;
     write(&dir, &format!("{bench}.svg"), &chart::draw(&outcome.chart))?;

@@ -24,6 +24,8 @@ use std::process::ExitCode;
 pub(crate) enum Bench {
     /// A routed request against the same one without Portero; and the router's own part of it
     Route(route::RouteArgs),
+    /// The router's own part: host lookup, checkout and check-in of an idle connection, against a bare pool
+    Checkout(sizes::Common),
     /// A cold tenant's first request against a bare login and the same SELECT
     Cold(sizes::ColdArgs),
     /// Hundreds of tenants through 40 connections, counted from outside, against a bare list of as many
@@ -39,6 +41,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Route(args) => route::run(args),
+        Bench::Checkout(common) => measure("checkout", &common.checkout_arguments()),
         Bench::Cold(args) => measure("cold", &args.arguments()),
         Bench::Budget(args) => measure("budget", &args.arguments()),
         Bench::Fairness(args) => measure("fairness", &args.arguments()),
@@ -51,9 +54,6 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
 fn measure(bench: &str, args: &[String]) -> Result<ExitCode> {
     needs::ensure(&[needs::POSTGRES])?;
     measured::build()?;
-    let interrupted = Interrupted::watch()?;
-    let outcome = measured::run(bench, args, &interrupted)?;
-    println!("\n{}", measured::table(&outcome)?);
-    measured::save(bench, &outcome)?;
+    measured::measure(bench, args, &Interrupted::watch()?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! What routing costs: `GET /api/v1/ping` at a tenant's host, against a bare server that runs the same `SELECT` and
 //! answers the same JSON. After it the part of that which is the router's: looking up the host and lending a connection
-//! that is idle, measured in the process by `portero-bench checkout`.
+//! that is idle, measured in the process, as `cargo xtask bench checkout` does alone.
 //!
 //! Both serve from one PostgreSQL, with as many workers and connections; [`super::stage`] puts them up. Runs alternate,
 //! and which goes first does too (A B, B A, …), so that a machine that warms up or slows down favours neither. What counts
@@ -12,6 +12,7 @@ use super::{
     measured,
     process::Interrupted,
     report::{self, Pair, Report},
+    sizes::Common,
     stage::Stage,
     wrk::{self, Load},
 };
@@ -22,12 +23,8 @@ use std::{iter::zip, process::ExitCode};
 
 #[derive(Args)]
 pub(crate) struct RouteArgs {
-    /// Only see that it runs: two short pairs
-    #[arg(long)]
-    quick: bool,
-    /// Pairs of runs [default: 7]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pairs: Option<u32>,
+    #[command(flatten)]
+    common: Common,
     /// Seconds a run takes [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seconds: Option<u32>,
@@ -36,47 +33,39 @@ pub(crate) struct RouteArgs {
     connections: u32,
 }
 
-impl RouteArgs {
-    fn pairs(&self) -> u32 {
-        self.pairs.unwrap_or(if self.quick { 2 } else { 7 })
-    }
-
-    fn seconds(&self) -> u32 {
-        self.seconds.unwrap_or(if self.quick { 1 } else { 5 })
-    }
-}
-
 pub(crate) fn run(args: &RouteArgs) -> Result<ExitCode> {
     needs::ensure(&[needs::POSTGRES, needs::WRK])?;
     measured::build()?;
     let interrupted = Interrupted::watch()?;
+    let (count, seconds) = (args.common.count(7), args.common.choose(args.seconds, 5, 1));
     println!("Starting PostgreSQL, Portero and the bare server …");
     let stage = Stage::set(&interrupted)?;
     let load = Load {
         program: needs::find(&needs::WRK).context("wrk is not here any more")?,
         connections: args.connections,
-        seconds: args.seconds(),
+        seconds,
     };
-    let measured = measure(args, &load, &stage);
+    let measured = measure(count, &load, &stage);
     // Ctrl-C reaches the servers and wrk too: what they say then is no news.
     interrupted.check()?;
     let pairs = measured?;
     let machine = Machine::look(stage.postgres_version.clone());
     stage.strike()?;
-    let report = Report { pairs, machine, connections: args.connections, seconds: args.seconds() };
+    let report = Report { pairs, machine, connections: args.connections, seconds };
     println!("\n{}", report::table(&report));
     save(&report)?;
-    checkout(args, &interrupted)?;
+    println!("\nInside: lookup, checkout and check-in, beside a bare pool's …");
+    measured::measure("checkout", &args.common.checkout_arguments(), &interrupted)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(args: &RouteArgs, load: &Load, stage: &Stage) -> Result<Vec<Pair>> {
+fn measure(count: u32, load: &Load, stage: &Stage) -> Result<Vec<Pair>> {
     println!("Warming up …");
     for target in [&stage.portero, &stage.bare] {
         wrk::run(load, target)?;
     }
     let mut pairs = Vec::new();
-    for number in 1..=args.pairs() {
+    for number in 1..=count {
         let pair = if number % 2 == 1 {
             let portero = wrk::run(load, &stage.portero)?;
             Pair { portero, bare: wrk::run(load, &stage.bare)? }
@@ -93,15 +82,6 @@ fn measure(args: &RouteArgs, load: &Load, stage: &Stage) -> Result<Vec<Pair>> {
         pairs.push(pair);
     }
     Ok(pairs)
-}
-
-fn checkout(args: &RouteArgs, interrupted: &Interrupted) -> Result<()> {
-    println!("\nInside: lookup, checkout and check-in, beside a bare pool's …");
-    let batches = if args.quick { 10 } else { 200 };
-    let args = [format!("--pairs={}", args.pairs()), format!("--batches={batches}")];
-    let outcome = measured::run("checkout", &args, interrupted)?;
-    println!("\n{}", measured::table(&outcome)?);
-    measured::save("checkout", &outcome)
 }
 
 /// The pairs as lines: below the dashed one is less than the target.

@@ -15,13 +15,27 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// A size: the chosen one, or else the usual or the quick one.
+    pub(super) fn choose(&self, chosen: Option<u32>, usual: u32, quick: u32) -> u32 {
+        chosen.unwrap_or(if self.quick { quick } else { usual })
+    }
+
+    /// How many pairs.
+    pub(super) fn count(&self, usual: u32) -> u32 {
+        self.choose(self.pairs, usual, usual.min(2))
+    }
+
     fn pairs(&self, usual: u32) -> String {
-        let few = usual.min(2);
-        format!("--pairs={}", self.pairs.unwrap_or(if self.quick { few } else { usual }))
+        format!("--pairs={}", self.count(usual))
     }
 
     fn size(&self, flag: &str, chosen: Option<u32>, usual: u32, quick: u32) -> String {
-        format!("{flag}={}", chosen.unwrap_or(if self.quick { quick } else { usual }))
+        format!("{flag}={}", self.choose(chosen, usual, quick))
+    }
+
+    /// What `checkout` is told: it has no sizes of its own.
+    pub(super) fn checkout_arguments(&self) -> Vec<String> {
+        vec![self.pairs(7), self.size("--batches", None, 200, 10)]
     }
 }
 
