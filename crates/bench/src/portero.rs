@@ -56,7 +56,8 @@ impl Portero {
             .env("PORTERO_SIGNUP_PER_ADDRESS_HOUR", "0")
             .env("PORTERO_TENANT_REQUESTS_PER_SECOND", "0")
             .env("PORTERO_TENANT_CONCURRENCY", "0")
-            .env("PORTERO_LOG", "warn")
+            // Not what its doors turn away: the clients count that, and a hog's would be thousands of lines.
+            .env("PORTERO_LOG", "warn,portero_edge=error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
