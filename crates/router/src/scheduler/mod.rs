@@ -84,12 +84,13 @@ pub struct Scheduler<C, W> {
     gate: usize,
     /// No login before this.
     held_until: Duration,
-    /// How long the next 53300 holds logins back.
+    /// How long the next failure that is the server's holds logins back.
     hold: Duration,
     evictions: [u64; Reason::ALL.len()],
     wishes: Vec<Wish<C, W>>,
 }
 
+/// For how long logins are held back after one that the server failed, at first and at last.
 const HOLD: Duration = Duration::from_millis(50);
 const HOLD_MAX: Duration = Duration::from_secs(1);
 /// For how long a tenant whose own way in failed is refused without another try.
@@ -195,7 +196,7 @@ impl<C: Connection, W> Scheduler<C, W> {
     /// Forgets a waiter that went away. A login under way for it goes on: whoever comes next has it.
     pub fn cancel(&mut self, now: Duration, tenant: TenantId, id: u64) {
         if let Some(known) = self.tenants.get_mut(&tenant)
-            && let Some(at) = known.waiting.iter().position(|waiting| waiting.id == id)
+            && let Ok(at) = known.waiting.binary_search_by_key(&id, |waiting| waiting.id)
         {
             known.waiting.remove(at);
             self.waiting -= 1;
@@ -209,7 +210,13 @@ impl<C: Connection, W> Scheduler<C, W> {
     /// A login succeeded, by the route of this generation.
     pub fn opened(&mut self, now: Duration, id: SlotId, generation: i64, connection: C) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
-        let (tenant, slot_epoch) = (slot.tenant, slot.epoch);
+        if slot.state != State::Connecting {
+            // It began before the server stopped answering, and nobody waits for it any more.
+            self.evictions[Reason::Stale as usize] += 1;
+            self.wishes.push(Wish::Close { slot: id, connection });
+            return;
+        }
+        let tenant = slot.tenant;
         slot.generation = generation;
         self.gate = (self.gate + 1).min(self.limits.logins);
         self.hold = HOLD;
@@ -217,7 +224,7 @@ impl<C: Connection, W> Scheduler<C, W> {
             self.breaker = Breaker::Closed;
         }
         let wanted = self.tenants.get(&tenant).map_or(0, |known| known.generation);
-        if generation < wanted || slot_epoch < self.epoch {
+        if generation < wanted {
             self.close(id, connection, State::Connecting, Reason::Stale);
         } else {
             self.leave(id, State::Connecting);
@@ -229,8 +236,8 @@ impl<C: Connection, W> Scheduler<C, W> {
 
     /// A login failed. Its slot is taken until it is [`Scheduler::gone`].
     pub fn failed(&mut self, now: Duration, id: SlotId, failure: Failure) {
-        let Some(slot) = self.slots.get(&id) else { return };
-        let tenant = slot.tenant;
+        let Some(slot) = self.slots.get(&id).filter(|slot| slot.state == State::Connecting) else { return };
+        let (tenant, began) = (slot.tenant, slot.turn_began);
         self.leave(id, State::Connecting);
         self.enter(id, State::Closing);
         match failure {
@@ -239,16 +246,23 @@ impl<C: Connection, W> Scheduler<C, W> {
                 known.shut_until = Some(now + SHUT);
                 self.refuse_waiters(tenant, Refusal::TenantShut);
             }
-            Failure::Full => {
+            // Those that were under way together fail together: what the first said is not said louder by the rest.
+            Failure::Full if began >= self.held_until => {
                 self.gate = (self.gate / 2).max(1);
-                self.held_until = self.held_until.max(now + self.hold);
-                self.wishes.push(Wish::Wake { after: self.hold });
-                self.hold = (self.hold * 2).min(HOLD_MAX);
+                self.hold_back(now);
             }
-            Failure::Server | Failure::Outdated => {}
+            Failure::Server if began >= self.held_until => self.hold_back(now),
+            Failure::Full | Failure::Server | Failure::Outdated => {}
         }
         self.enlist(tenant);
         self.pump(now);
+    }
+
+    /// No login for a while, and the next time for longer.
+    fn hold_back(&mut self, now: Duration) {
+        self.held_until = now + self.hold;
+        self.wishes.push(Wish::Wake { after: self.hold });
+        self.hold = (self.hold * 2).min(HOLD_MAX);
     }
 
     /// A connection comes back. `usable` says that the next borrower would find it as new.
@@ -345,6 +359,12 @@ impl<C: Connection, W> Scheduler<C, W> {
         }
         let held = self.slots.iter().filter(|(_, slot)| slot.state == State::InUse);
         self.wishes.extend(held.map(|(&slot, _)| Wish::Cut { slot }));
+        // A login under way may hang for long. It should stand in nobody's way when the server answers again.
+        let under_way = self.slots.iter().filter(|(_, slot)| slot.state == State::Connecting);
+        for id in under_way.map(|(&id, _)| id).collect::<Vec<SlotId>>() {
+            self.leave(id, State::Connecting);
+            self.enter(id, State::Closing);
+        }
     }
 
     /// The server answers again: logins go through, one at a time and then more.
@@ -352,7 +372,7 @@ impl<C: Connection, W> Scheduler<C, W> {
         if self.breaker == Breaker::Open {
             self.breaker = Breaker::SlowStart;
             self.gate = 1;
-            self.held_until = now;
+            (self.held_until, self.hold) = (now, HOLD);
             self.pump(now);
         }
     }

@@ -134,7 +134,8 @@ pub enum Refusal {
 pub enum Failure {
     /// The tenant's role or database refused it; others are not concerned.
     Tenant,
-    /// The server took none: all its connections are in question. Calls for [`Scheduler::trip`].
+    /// The server took none: all its connections are in question. Calls for [`Scheduler::trip`] unless it turns out to
+    /// answer; until it is known, logins are held back for a moment.
     Server,
     /// The server has no slot left for us (53300), whatever was granted.
     Full,
