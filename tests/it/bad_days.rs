@@ -357,18 +357,21 @@ async fn a_role_that_may_not_log_in_shuts_out_its_own_company_only() {
     neighbour.came_back(20).await;
     let superuser = server.superuser("postgres").await;
     let (role, password) = (&login.name, &login.password);
-    for (name, fault, mended, code) in [
+    for (name, fault, mended, code, count) in [
         (
             "no connections",
             format!("ALTER ROLE {role} CONNECTION LIMIT 0"),
             format!("ALTER ROLE {role} CONNECTION LIMIT 20"),
+            // Each of them waits as long as it may.
             "tenant-busy",
+            6,
         ),
         (
             "another password",
             format!("ALTER ROLE {role} PASSWORD 'somebody else''s'"),
             format!("ALTER ROLE {role} PASSWORD '{password}'"),
             "tenant-database-unavailable",
+            50,
         ),
     ] {
         superuser.batch_execute(&fault).await.unwrap();
@@ -376,7 +379,7 @@ async fn a_role_that_may_not_log_in_shuts_out_its_own_company_only() {
         superuser.batch_execute(&cut).await.unwrap();
         load.phase(name);
         load.refused(code).await;
-        load.came_back(50).await;
+        load.came_back(count).await;
         load.phase("mending");
         superuser.batch_execute(&mended).await.unwrap();
         load.phase("mended");

@@ -214,7 +214,7 @@ async fn read_bare(registry: &RegistryPlace) -> Result<(Duration, f64)> {
     let session = opened.session().await?;
     let rows = session
         .query(
-            "SELECT id, name, subdomain, status, server_id, db_url, schema_version, generation FROM tenants",
+            "SELECT id, name, subdomain, status, server_id, db_url, schema_version, generation, weight FROM tenants",
             &[],
         )
         .await?;

@@ -13,7 +13,7 @@ pub use jobs::{HandOver, JobView, StepView};
 pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
-pub use tenants::{DoorChange, TenantError, TenantView};
+pub use tenants::{Change, TenantError, TenantView};
 
 use portero_auth::Passwords;
 use portero_kernel::Site;

@@ -32,11 +32,13 @@ pub struct TenantView {
     /// Why it was paused, if anybody said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_reason: Option<String>,
+    /// Its part of a server that is short of connections, beside others that wait: 1 to 100.
+    pub weight: u8,
 }
 
-/// A tenant whose door was shut or opened, and who knows of that.
+/// A tenant that was changed, and who knows of that.
 #[derive(Debug, Clone, Serialize)]
-pub struct DoorChange {
+pub struct Change {
     /// As it is now.
     #[serde(flatten)]
     pub tenant: TenantView,
@@ -99,7 +101,7 @@ impl Control {
         subdomain: &Subdomain,
         reason: Option<&str>,
         drain: Duration,
-    ) -> Result<DoorChange, TenantError> {
+    ) -> Result<Change, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
         // The routers hear it first: they let what is under way finish, and read "paused" to everybody else.
         let clock = match tenant.status {
@@ -110,7 +112,7 @@ impl Control {
         let cut = fence::raise(&server, &RoleName::from(&tenant.database), drain).await?;
         lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, cut, "a tenant was paused");
-        self.door_change(subdomain, clock, cut).await
+        self.changed(subdomain, clock, cut).await
     }
 
     /// Opens a paused tenant's door again, and waits for the routers to hear of it. Repeating it sets the tenant's role
@@ -118,7 +120,7 @@ impl Control {
     ///
     /// # Errors
     /// [`TenantError`].
-    pub async fn resume(&self, subdomain: &Subdomain) -> Result<DoorChange, TenantError> {
+    pub async fn resume(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
         let server = self.admin_of(&tenant).await?;
         let login = self.registry.tenant_login(tenant.id).await?;
@@ -129,7 +131,19 @@ impl Control {
         };
         lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was resumed");
-        self.door_change(subdomain, clock, 0).await
+        self.changed(subdomain, clock, 0).await
+    }
+
+    /// Gives a tenant another weight, from 1 to 100, and waits for the routers to hear of it.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub async fn set_weight(&self, subdomain: &Subdomain, weight: u8) -> Result<Change, TenantError> {
+        let tenant = self.find(subdomain).await?;
+        let clock = self.registry.tenant_set_weight(tenant.id, weight).await?;
+        let clock = clock.ok_or_else(|| TenantError::Changed(subdomain.clone()))?;
+        tracing::info!(tenant = %tenant.id, %subdomain, weight, "a tenant has another weight");
+        self.changed(subdomain, clock, 0).await
     }
 
     /// A tenant, when the routers know of all that has happened to it so far.
@@ -138,18 +152,18 @@ impl Control {
     /// [`TenantError`].
     pub async fn tenant_when_known(&self, subdomain: &Subdomain) -> Result<(TenantView, Known), TenantError> {
         let clock = self.registry.route_clock().await?;
-        let change = self.door_change(subdomain, clock, 0).await?;
+        let change = self.changed(subdomain, clock, 0).await?;
         Ok((change.tenant, change.known))
     }
 
-    async fn door_change(
+    async fn changed(
         &self,
         subdomain: &Subdomain,
         clock: i64,
         cut: u64,
-    ) -> Result<DoorChange, TenantError> {
+    ) -> Result<Change, TenantError> {
         let known = self.wait_until_known(clock).await?;
-        Ok(DoorChange { tenant: self.tenant(subdomain).await?, known, cut })
+        Ok(Change { tenant: self.tenant(subdomain).await?, known, cut })
     }
 
     /// A tenant that is there, and the lock by which one at a time changes it; dropped, the lock is given up.
@@ -194,6 +208,7 @@ impl Control {
             schema_version: row.schema_version,
             created_at: row.created_at,
             pause_reason: row.pause_reason,
+            weight: row.weight,
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct RouteRow {
     pub schema_version: SchemaVersion,
     /// Counts the changes of this route.
     pub generation: i64,
+    /// Its part of a server that is short of connections, beside others that wait: 1 to 100.
+    pub weight: u8,
 }
 
 /// A change of one tenant's route.
@@ -53,7 +55,7 @@ pub enum RouteChanges {
     Gap,
 }
 
-const COLUMNS: &str = "id, name, subdomain, status, server_id, db_url, schema_version, generation";
+const COLUMNS: &str = "id, name, subdomain, status, server_id, db_url, schema_version, generation, weight";
 
 impl RouteRow {
     fn from_row(row: &Row) -> Result<Self> {
@@ -68,8 +70,14 @@ impl RouteRow {
             sealed_login: row.get("db_url"),
             schema_version: row.get("schema_version"),
             generation: row.get("generation"),
+            weight: weight_of(row)?,
         })
     }
+}
+
+/// A tenant's weight, which the table keeps within 1 and 100.
+pub(crate) fn weight_of(row: &Row) -> Result<u8> {
+    u8::try_from(row.get::<_, i16>("weight")).map_err(|_| RegistryError::Unreadable("tenant's weight"))
 }
 
 impl Registry {
@@ -117,7 +125,7 @@ impl Registry {
             .query(
                 "SELECT now_at.value, now_at.first, log.tenant_id,
                         greatest(0, extract(epoch FROM clock_timestamp() - log.changed_at))::float8 AS age,
-                        t.id, t.name, t.subdomain, t.status, t.server_id, t.db_url, t.schema_version, t.generation
+                        t.id, t.name, t.subdomain, t.status, t.server_id, t.db_url, t.schema_version, t.generation, t.weight
                  FROM (SELECT value, (SELECT min(clock) FROM route_log) AS first FROM route_clock) now_at
                  LEFT JOIN (SELECT tenant_id, max(clock) AS at, max(changed_at) AS changed_at
                             FROM route_log WHERE clock > $1 GROUP BY tenant_id) log

@@ -50,6 +50,7 @@ struct FileRoute {
     login: String,
     schema: i32,
     generation: i64,
+    weight: u8,
 }
 
 impl Registry {
@@ -130,6 +131,7 @@ impl From<&RouteRow> for FileRoute {
             login: STANDARD_NO_PAD.encode(&row.sealed_login),
             schema: row.schema_version,
             generation: row.generation,
+            weight: row.weight,
         }
     }
 }
@@ -148,6 +150,7 @@ impl TryFrom<FileRoute> for RouteRow {
             sealed_login: from_text(&file.login)?,
             schema_version: file.schema,
             generation: file.generation,
+            weight: file.weight,
         })
     }
 }
@@ -192,6 +195,7 @@ mod tests {
                 sealed_login: vec![0, 255, 7],
                 schema_version: 3,
                 generation: 9,
+                weight: 3,
             }],
         };
         let sealed = ours.seal_snapshot(&snapshot);

@@ -1,6 +1,6 @@
 //! The companies: who has which subdomain and which database, and whether its door is open.
 
-use crate::{Lease, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn};
+use crate::{Lease, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of};
 use deadpool_postgres::Transaction;
 use portero_kernel::{CompanyName, DatabaseName, SchemaVersion, ServerId, Subdomain, TenantId, UserId};
 use portero_pg::{Session, lock_key, violated_constraint};
@@ -79,9 +79,11 @@ pub struct TenantRow {
     pub schema_version: SchemaVersion,
     /// Why it was paused, if anybody said.
     pub pause_reason: Option<String>,
+    /// Its part of a server that is short of connections, beside others that wait: 1 to 100.
+    pub weight: u8,
 }
 
-const COLUMNS: &str = "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason";
+const COLUMNS: &str = "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason, weight";
 
 impl TenantRow {
     fn from_row(row: &Row) -> Result<Self> {
@@ -101,6 +103,7 @@ impl TenantRow {
             server: ServerId::from(row.get::<_, Uuid>("server_id")),
             schema_version: row.get("schema_version"),
             pause_reason: row.get("pause_reason"),
+            weight: weight_of(row)?,
         })
     }
 }
@@ -293,6 +296,24 @@ impl Registry {
             )
             .await?;
         if changed != 1 {
+            return Ok(None);
+        }
+        let clock = route_changed_in_txn(&txn, id).await?;
+        txn.commit().await?;
+        Ok(Some(clock))
+    }
+}
+
+impl Registry {
+    /// Gives a tenant another weight; returns the clock value of that, and nothing where there is no such tenant.
+    ///
+    /// # Errors
+    /// The registry, and a weight that is not between 1 and 100.
+    pub async fn tenant_set_weight(&self, id: TenantId, weight: u8) -> Result<Option<i64>> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        let sql = "UPDATE tenants SET weight = $2 WHERE id = $1";
+        if txn.execute(sql, &[&id.uuid(), &i16::from(weight)]).await? != 1 {
             return Ok(None);
         }
         let clock = route_changed_in_txn(&txn, id).await?;

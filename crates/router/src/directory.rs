@@ -19,7 +19,7 @@ pub struct Route {
     /// The version of the tenant's schema.
     pub schema_version: SchemaVersion,
     /// Its part when connections are scarce, beside the others' parts.
-    pub weight: u32,
+    pub weight: u8,
     pub(crate) server: ServerId,
     pub(crate) sealed_login: Box<[u8]>,
     pub(crate) generation: i64,
@@ -33,7 +33,7 @@ impl From<RouteRow> for Route {
             subdomain: row.subdomain,
             status: row.status,
             schema_version: row.schema_version,
-            weight: 1,
+            weight: row.weight,
             server: row.server,
             sealed_login: row.sealed_login.into_boxed_slice(),
             generation: row.generation,
@@ -52,6 +52,7 @@ impl Route {
             sealed_login: self.sealed_login.to_vec(),
             schema_version: self.schema_version,
             generation: self.generation,
+            weight: self.weight,
         }
     }
 }

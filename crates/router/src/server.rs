@@ -105,7 +105,9 @@ struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.server.cutters.remove(&self.slot);
-        self.server.decide(|scheduling, now| scheduling.gone(now, self.slot));
+        if self.server.decide(|scheduling, now| scheduling.gone(now, self.slot)) {
+            self.server.nudge.notify_one();
+        }
     }
 }
 
@@ -175,7 +177,7 @@ impl Server {
                 Some(taken) => Ok((taken, scheduling.wishes())),
                 None => {
                     let (waiter, answer) = oneshot::channel();
-                    let place = scheduling.wait(now, route.tenant, route.weight, waiter);
+                    let place = scheduling.wait(now, route.tenant, route.weight.into(), waiter);
                     Err((place.map_err(|(_, why)| Refused::Scheduler(why)), answer, scheduling.wishes()))
                 }
             }
@@ -449,11 +451,10 @@ fn verdict(error: &OpenError) -> (Failure, &str) {
     };
     let failure = match classify(error) {
         // "too many connections for role": the server has room for others.
-        Class::TooManyConnections
-            if error.as_db_error().and_then(|db| db.routine()) != Some("InitializeSessionUserId") =>
-        {
-            Failure::Full
-        }
+        Class::TooManyConnections => match error.as_db_error().and_then(|db| db.routine()) {
+            Some("InitializeSessionUserId") => Failure::TenantFull,
+            _ => Failure::Full,
+        },
         Class::Unavailable => Failure::Server,
         _ => Failure::Tenant,
     };

@@ -1,4 +1,4 @@
-//! `portero tenant`: create, list, show, pause, resume.
+//! `portero tenant`: create, list, show, pause, resume, weight.
 
 use crate::{
     commands::{Direct, direct},
@@ -61,6 +61,14 @@ pub(crate) enum TenantCommand {
         /// Its subdomain
         subdomain: String,
     },
+    /// Set a tenant's part of a server that is short of connections
+    Weight {
+        /// Its subdomain
+        subdomain: String,
+        /// From 1, what every tenant begins with, to 100
+        #[arg(value_parser = clap::value_parser!(u8).range(1..=100))]
+        weight: u8,
+    },
 }
 
 pub(crate) async fn run(
@@ -100,6 +108,13 @@ pub(crate) async fn run(
             let change = direct.control.resume(&label(&subdomain)?).await?;
             output.json(&change);
             output.line(format_args!("{} is active again: {}", change.tenant.subdomain, change.tenant.url));
+            output.line(who_knows(&change.known));
+            Ok(ExitCode::SUCCESS)
+        }
+        TenantCommand::Weight { subdomain, weight } => {
+            let change = direct.control.set_weight(&label(&subdomain)?, weight).await?;
+            output.json(&change);
+            output.line(format_args!("{} has the weight {weight}.", change.tenant.subdomain));
             output.line(who_knows(&change.known));
             Ok(ExitCode::SUCCESS)
         }
@@ -220,6 +235,7 @@ fn show(tenant: &TenantView, output: Output) {
         ("id", tenant.id.to_string()),
         ("database", tenant.db_name.clone()),
         ("schema", format!("version {}", tenant.schema_version)),
+        ("weight", tenant.weight.to_string()),
         ("created", tenant.created_at.format(&Rfc3339).unwrap_or_default()),
     ] {
         output.line(format_args!("{name:<9} {value}"));

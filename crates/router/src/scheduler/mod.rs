@@ -95,6 +95,8 @@ const HOLD: Duration = Duration::from_millis(50);
 const HOLD_MAX: Duration = Duration::from_secs(1);
 /// For how long a tenant whose own way in failed is refused without another try.
 const SHUT: Duration = Duration::from_millis(500);
+/// For how long a tenant whose role has no session left doesn't try again.
+const FULL: Duration = Duration::from_millis(200);
 
 impl<C: Connection, W> Scheduler<C, W> {
     /// A server of which nothing is granted yet.
@@ -246,6 +248,11 @@ impl<C: Connection, W> Scheduler<C, W> {
                 known.shut_until = Some(now + SHUT);
                 self.refuse_waiters(tenant, Refusal::TenantShut);
             }
+            Failure::TenantFull => {
+                let known = self.tenants.get_mut(&tenant).expect("a slot's tenant is known");
+                known.full_until = Some(now + FULL);
+                self.wishes.push(Wish::Wake { after: FULL });
+            }
             // Those that were under way together fail together: what the first said is not said louder by the rest.
             Failure::Full if began >= self.held_until => {
                 self.gate = (self.gate / 2).max(1);
@@ -291,9 +298,9 @@ impl<C: Connection, W> Scheduler<C, W> {
         self.pump(now);
     }
 
-    /// The server's side of a slot's socket has ended: the slot is free.
-    pub fn gone(&mut self, now: Duration, id: SlotId) {
-        let Some(slot) = self.slots.get(&id) else { return };
+    /// The server's side of a slot's socket has ended: the slot is free. Says whether nobody here had wished for that.
+    pub fn gone(&mut self, now: Duration, id: SlotId) -> bool {
+        let Some(slot) = self.slots.get(&id) else { return false };
         let (tenant, state) = (slot.tenant, slot.state);
         if state == State::Idle
             && let Some(known) = self.tenants.get_mut(&tenant)
@@ -309,6 +316,7 @@ impl<C: Connection, W> Scheduler<C, W> {
         self.note_activity(tenant);
         self.enlist(tenant);
         self.pump(now);
+        matches!(state, State::Idle | State::InUse)
     }
 
     /// How many connections may be open from now on. Those above it go when they come back.
@@ -321,7 +329,7 @@ impl<C: Connection, W> Scheduler<C, W> {
     pub fn invalidate(&mut self, now: Duration, tenant: TenantId, generation: i64) {
         let Some(known) = self.tenants.get_mut(&tenant) else { return };
         known.generation = known.generation.max(generation);
-        known.shut_until = None;
+        (known.shut_until, known.full_until) = (None, None);
         for idle in std::mem::take(&mut known.idle) {
             self.idle_order.remove(&idle.rank);
             self.close(idle.slot, idle.connection, State::Idle, Reason::Stale);
@@ -379,14 +387,17 @@ impl<C: Connection, W> Scheduler<C, W> {
 
     /// What time alone changes: idle and old connections are closed, logins held back go on.
     pub fn tick(&mut self, now: Duration) {
-        let opened_again: Vec<TenantId> = self
-            .tenants
-            .iter()
-            .filter(|(_, known)| known.shut_until.is_some_and(|until| now >= until))
+        let over = |until: Option<Duration>| until.is_some_and(|until| now >= until);
+        let held_back = self.tenants.iter();
+        let held_back: Vec<TenantId> = held_back
+            .filter(|(_, known)| over(known.shut_until) || over(known.full_until))
             .map(|(&tenant, _)| tenant)
             .collect();
-        for tenant in opened_again {
-            self.tenants.get_mut(&tenant).expect("listed just now").shut_until = None;
+        for tenant in held_back {
+            let known = self.tenants.get_mut(&tenant).expect("listed just now");
+            known.shut_until = known.shut_until.filter(|&until| now < until);
+            known.full_until = known.full_until.filter(|&until| now < until);
+            self.enlist(tenant);
             self.note_activity(tenant);
         }
         while let Some((&rank, &tenant)) = self.idle_order.first_key_value() {

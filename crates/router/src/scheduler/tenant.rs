@@ -35,6 +35,8 @@ pub(super) struct Tenant<C, W> {
     pub(super) counted_active: bool,
     /// Its own way in failed: nobody tries again before this.
     pub(super) shut_until: Option<Duration>,
+    /// Its role has no session left: no login before this.
+    pub(super) full_until: Option<Duration>,
 }
 
 impl<C, W> Tenant<C, W> {
@@ -51,6 +53,7 @@ impl<C, W> Tenant<C, W> {
             deficit: 0,
             counted_active: false,
             shut_until: None,
+            full_until: None,
         }
     }
 
@@ -63,7 +66,8 @@ impl<C, W> Tenant<C, W> {
     }
 
     pub(super) fn wants_login(&self, limits: &Limits) -> bool {
-        self.waiting.len() > self.connecting
+        self.full_until.is_none()
+            && self.waiting.len() > self.connecting
             && self.connecting < limits.logins_per_tenant
             && self.held() < limits.per_tenant
     }
@@ -73,5 +77,6 @@ impl<C, W> Tenant<C, W> {
             && self.waiting.is_empty()
             && self.place.is_none()
             && self.shut_until.is_none()
+            && self.full_until.is_none()
     }
 }

@@ -134,6 +134,8 @@ pub enum Refusal {
 pub enum Failure {
     /// The tenant's role or database refused it; others are not concerned.
     Tenant,
+    /// The tenant's role has as many sessions as it may, those of other routers perhaps: its own waiters wait on.
+    TenantFull,
     /// The server took none: all its connections are in question. Calls for [`Scheduler::trip`] unless it turns out to
     /// answer; until it is known, logins are held back for a moment.
     Server,
