@@ -8,6 +8,7 @@ mod bad_days_router;
 mod bad_input;
 mod bad_requests;
 mod browser;
+mod budget;
 mod cli;
 mod cross_origin;
 mod database_roles;

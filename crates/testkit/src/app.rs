@@ -270,6 +270,12 @@ impl TestApp {
         self.operators.request("GET", "localhost", path)
     }
 
+    /// The operators' listener, for a browser.
+    #[must_use]
+    pub fn operators_url(&self) -> String {
+        format!("http://{}", self.operators.address())
+    }
+
     /// A program at the apex.
     #[must_use]
     pub fn at_apex(&self) -> Api {

@@ -106,8 +106,8 @@ pub(super) static WORDS: Words = Words {
     },
     budget: BudgetWords {
         title: "Connections",
-        lead: "How the connections of each server are shared at this moment. Counts and times are since this router \
-               started.",
+        lead: "How the connections of each server are shared at this moment. Requests and times are counted since \
+               this router started.",
         pause: "Stop refreshing",
         resume: "Refresh by itself",
         away: "Portero doesn't answer. These are its last figures.",

@@ -106,8 +106,8 @@ pub(super) static WORDS: Words = Words {
     },
     budget: BudgetWords {
         title: "Conexiones",
-        lead: "Cómo se reparten en este momento las conexiones de cada servidor. Las cantidades y los tiempos cuentan \
-               desde que partió este router.",
+        lead: "Cómo se reparten en este momento las conexiones de cada servidor. Las solicitudes y los tiempos se cuentan \
+               desde que partió este enrutador.",
         pause: "Dejar de actualizar",
         resume: "Actualizar sola",
         away: "Portero no responde. Estas son sus últimas cifras.",
@@ -115,10 +115,10 @@ pub(super) static WORDS: Words = Words {
         not_asked: "Aún no se le preguntó al servidor cuántas conexiones soporta.",
         sum: |granted, capacity| {
             format!(
-                "{capacity} conexiones para todas las empresas juntas; este router puede tener {granted}."
+                "{capacity} conexiones para todas las empresas juntas; este enrutador puede tener {granted}."
             )
         },
-        rest_unknown: "De otros routers o de nadie",
+        rest_unknown: "De otros enrutadores o de nadie",
         waiting: |requests, companies| match (requests, companies) {
             (0, _) => "Ninguna solicitud espera.".to_owned(),
             (1, _) => "1 solicitud espera.".to_owned(),
@@ -134,9 +134,9 @@ pub(super) static WORDS: Words = Words {
         top_none: "Ninguna empresa tiene una conexión.",
         company: "Empresa",
         waiting_column: "En espera",
-        leases: "La parte de cada router en las conexiones",
-        leases_none: "Ningún router tiene conexiones ahí.",
-        no_registry: "El registro no responde: no se sabe cuánto tienen los demás routers.",
+        leases: "La parte de cada enrutador en las conexiones",
+        leases_none: "Ningún enrutador tiene conexiones ahí.",
+        no_registry: "El registro no responde: no se sabe cuánto tienen los demás enrutadores.",
         open: "abiertas",
         granted: "concedidas",
         other: "otras",
@@ -341,7 +341,7 @@ fn slot(state: SlotState) -> &'static str {
         SlotState::Closing => "Cerrándose",
         SlotState::Idle => "En reposo",
         SlotState::Free => "Por abrir",
-        SlotState::Others => "De otros routers",
+        SlotState::Others => "De otros",
         SlotState::Rest => "Sin conceder",
     }
 }
