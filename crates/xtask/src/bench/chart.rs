@@ -222,7 +222,7 @@ fn legend(svg: &mut String, chart: &Chart) {
 }
 
 fn number(value: f64) -> String {
-    let short = if value.abs() >= 10.0 { format!("{value:.0}") } else { format!("{value:.3}") };
+    let short = if value.abs() >= 10.0 { format!("{value:.1}") } else { format!("{value:.3}") };
     if short.contains('.') { short.trim_end_matches('0').trim_end_matches('.').to_owned() } else { short }
 }
 
@@ -265,6 +265,7 @@ mod tests {
     fn an_axis_of_nines_gives_the_last_per_cent_as_much_room_as_the_first_ninety() {
         let scale = Scale::of([0.0, 99.0].into_iter(), Kind::Nines, 0.0, 80.0);
         assert_eq!(scale.ticks(), [0.0, 50.0, 90.0, 99.0]);
+        assert_eq!([99.9, 90.0].map(number), ["99.9", "90"]);
         assert!((scale.at(90.0) - 40.0).abs() < 1e-9 && (scale.at(99.0) - 80.0).abs() < 1e-9);
         assert!(scale.at(100.0).is_finite());
     }
