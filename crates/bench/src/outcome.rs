@@ -110,12 +110,15 @@ impl Times {
     }
 
     /// As a line over the percentage of all, in milliseconds: twenty points from 0 to 90 %, as many to 99 %, and so on
-    /// up to 99.9 % or as far as there are times.
+    /// up to 99.9 % or as far as there are times. The longest stands in the middle of what is left.
     pub(crate) fn line(&mut self, name: &str, role: Role) -> Line {
         let all = self.len() as f64;
         let shares = (0..=60).map(|step| 1.0 - 10_f64.powf(f64::from(step) / -20.0));
         let points = shares.take_while(|share| (1.0 - share) * all >= 0.999);
-        let points = points.map(|share| (share * 100.0, self.millis(share))).collect();
+        let mut points: Vec<_> = points.map(|share| (share * 100.0, self.millis(share))).collect();
+        if (1.0..1000.0).contains(&all) {
+            points.push((100.0 - 50.0 / all, self.millis(1.0)));
+        }
         Line { name: name.to_owned(), role, points }
     }
 }
@@ -135,10 +138,7 @@ mod tests {
             assert_eq!(times.quantile(share), Duration::from_millis(millis), "{share}");
         }
         let points = times.line("a", Role::Figure).points;
-        assert_eq!(
-            (points.len(), points[20].1, points[40].1),
-            (41, 90.0, 99.0),
-            "up to the 99th of a hundred"
-        );
+        assert_eq!((points[20].1, points[40].1), (90.0, 99.0));
+        assert_eq!(points[41..], [(99.5, 100.0)], "the longest of a hundred");
     }
 }

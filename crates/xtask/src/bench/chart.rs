@@ -62,6 +62,8 @@ struct Scale {
     low: f64,
     high: f64,
     kind: Kind,
+    /// Whether all values are whole: half a pair is none.
+    whole: bool,
     from: f64,
     to: f64,
 }
@@ -69,23 +71,27 @@ struct Scale {
 impl Scale {
     fn of(values: impl Iterator<Item = f64> + Clone, kind: Kind, from: f64, to: f64) -> Self {
         let high = values.clone().fold(f64::NEG_INFINITY, f64::max);
+        let whole = values.clone().all(|value| value.fract() == 0.0);
         let low = values.filter(|value| kind != Kind::Tens || *value > 0.0).fold(f64::INFINITY, f64::min);
         let (low, high) = if low > high { (1.0, 10.0) } else { (low, high) };
         let (low, high) = if kind == Kind::Tens {
             (10_f64.powf(low.log10().floor()), 10_f64.powf(high.log10().ceil()))
         } else {
-            (low.min(0.0), high)
+            (low, high)
         };
         // One value alone is no stretch.
         let high = if high > low { high } else { low + 1.0 };
-        Self { low, high, kind, from, to }
+        Self { low, high, kind, whole, from, to }
     }
 
-    /// The same, ending where a number stands.
+    /// The same, from zero to where a number stands.
     fn rounded(self) -> Self {
-        let step = self.step();
-        let high = if self.kind == Kind::Even { (self.high / step).ceil() * step } else { self.high };
-        Self { high, ..self }
+        if self.kind != Kind::Even {
+            return self;
+        }
+        let from_zero = Self { low: self.low.min(0.0), ..self };
+        let step = from_zero.step();
+        Self { high: (from_zero.high / step).ceil() * step, ..from_zero }
     }
 
     fn at(&self, value: f64) -> f64 {
@@ -98,7 +104,9 @@ impl Scale {
     fn step(&self) -> f64 {
         let fifth = (self.high - self.low) / 5.0;
         let ten = 10_f64.powf(fifth.log10().floor());
-        [1.0, 2.0, 5.0].map(|times| times * ten).into_iter().find(|step| *step >= fifth).unwrap_or(10.0 * ten)
+        let step = [1.0, 2.0, 5.0].map(|times| times * ten).into_iter().find(|step| *step >= fifth);
+        let step = step.unwrap_or(10.0 * ten);
+        if self.whole { step.max(1.0) } else { step }
     }
 
     /// Where the axis bears a number.
@@ -136,7 +144,7 @@ pub(super) fn draw(chart: &Chart) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
          height=\"{height:.0}\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
-         <style>text{{fill:#333}}path{{fill:none;stroke-width:2}}.g{{stroke:#ddd;stroke-width:1}}.f{{stroke:#2f6f8f}}\
+         <style>text{{fill:#333}}path{{fill:none;stroke-width:2;stroke-linecap:round}}.g{{stroke:#ddd;stroke-width:1}}.f{{stroke:#2f6f8f}}\
          .f2{{stroke:#b8791f}}.c{{stroke:#98a5ae}}.l{{stroke:#c0392b;stroke-dasharray:6 4}}\
          @media(prefers-color-scheme:dark){{text{{fill:#ddd}}.g{{stroke:#3a4248}}.f{{stroke:#6fb3d2}}\
          .f2{{stroke:#e0a95a}}.c{{stroke:#7d8a93}}.l{{stroke:#e57368}}}}</style>\n\
@@ -153,6 +161,10 @@ pub(super) fn draw(chart: &Chart) -> String {
             let command = if number == 0 { 'M' } else { 'L' };
             // Writing to a string can't fail.
             let _ = write!(path, "{command}{:.1} {:.1}", x.at(*at_x), y.at(*at_y));
+        }
+        if line.points.len() == 1 {
+            // A line of no length has round ends: a dot.
+            path.push_str("h0");
         }
         let _ = writeln!(
             svg,
@@ -275,6 +287,7 @@ mod tests {
         for (high, expected) in [
             (43.0, &["0", "10", "20", "30", "40", "50"][..]),
             (7.0, &["0", "2", "4", "6", "8"]),
+            (2.0, &["0", "1", "2"]),
             (0.31, &["0", "0.1", "0.2", "0.3", "0.4"]),
         ] {
             let scale = Scale::of([0.0, high].into_iter(), Kind::Even, 0.0, 90.0).rounded();
