@@ -17,8 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a program may take to stop when asked to: longer than Portero lets requests drain.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a program may take to stop when asked to: longer than Portero lets requests drain, and than it takes to delete
+/// some thousand databases.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running program: asked to stop when dropped, and killed if it doesn't.
 pub(super) struct Process {
