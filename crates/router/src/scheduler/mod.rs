@@ -173,7 +173,11 @@ impl<C: Connection, W> Scheduler<C, W> {
         if queued >= self.limits.queue_per_tenant || self.waiting >= self.limits.queue {
             return Err((waiter, Refusal::QueueFull));
         }
-        let path = if self.counts_open() < self.granted {
+        // Behind as many of its own as may hold one, it gets what one of them gives back, however much room there is.
+        let in_line = self.tenants.get(&tenant).map_or(0, |known| known.in_use) + queued;
+        let path = if in_line >= self.limits.per_tenant {
+            Path::Queue
+        } else if self.counts_open() < self.granted {
             Path::Create
         } else if self.idle_order.is_empty() {
             Path::Queue
