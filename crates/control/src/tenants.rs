@@ -156,12 +156,7 @@ impl Control {
         Ok((change.tenant, change.known))
     }
 
-    async fn changed(
-        &self,
-        subdomain: &Subdomain,
-        clock: i64,
-        cut: u64,
-    ) -> Result<Change, TenantError> {
+    async fn changed(&self, subdomain: &Subdomain, clock: i64, cut: u64) -> Result<Change, TenantError> {
         let known = self.wait_until_known(clock).await?;
         Ok(Change { tenant: self.tenant(subdomain).await?, known, cut })
     }

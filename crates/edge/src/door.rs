@@ -1,7 +1,7 @@
 //! The one layer around everything: whose door is this, may this page ask, a request id, the headers that every answer
 //! bears, and problems in the form their reader wants. One layer rather than three, since each costs on every request.
 
-use crate::{ClientAddress, Edge, Problem, context::Here, fair_use::Place, gate, origin};
+use crate::{ClientAddress, Edge, Kind, Problem, context::Here, fair_use::Place, gate, origin};
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BoxBody, EitherBody, MessageBody},
@@ -18,8 +18,9 @@ use std::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
+use tokio::time::sleep;
 use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -52,9 +53,10 @@ pub async fn door<B: MessageBody + 'static>(
     let began = Instant::now();
     let request_id = request_id(request.request());
     // Held until the request is answered, or dropped.
-    let _place = match admit(&edge, request.request()) {
+    let place = match admit(&edge, request.request()) {
         Ok(place) => place,
         Err(problem) => {
+            slow_down(&problem).await;
             return Ok(answer_with(&edge, request.into_parts().0, &problem, None, &request_id, began));
         }
     };
@@ -70,8 +72,19 @@ pub async fn door<B: MessageBody + 'static>(
         return Ok(sealed(answered.map_into_left_body(), &request_id, began));
     };
     edge.refusals.problem(problem.kind);
+    drop(place);
+    slow_down(&problem).await;
     let allow = answered.headers().get(header::ALLOW).cloned();
     Ok(answer_with(&edge, answered.into_parts().0, &problem, allow, &request_id, began))
+}
+
+/// Lets somebody who asks too much wait for the refusal, which costs us next to nothing. One who would ask again at once,
+/// a thousand times over, would otherwise take from everybody what refusing costs.
+async fn slow_down(problem: &Problem) {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    if matches!(problem.kind, Kind::TenantBusy | Kind::TenantRateLimited) {
+        sleep(PATIENCE).await;
+    }
 }
 
 /// Whether the request may pass: the gate, then where it comes from, then its company's limits.
@@ -103,7 +116,10 @@ fn answer_with<B>(
             tracing::error!(request_id, path = request.path(), cause, "a request failed on our side");
         }
         StatusCode::SERVICE_UNAVAILABLE if cause.is_some() => {
-            tracing::warn!(request_id, problem = problem.kind.code(), cause, "a request could not be served");
+            if let Some(others) = edge.refusals.to_tell(problem.kind) {
+                let problem = problem.kind.code();
+                tracing::warn!(request_id, problem, cause, others, "a request could not be served");
+            }
         }
         StatusCode::FORBIDDEN => {
             tracing::info!(

@@ -29,11 +29,12 @@ const DRAIN: Duration = Duration::from_secs(25);
 /// How often a registry that was away at the start is tried again.
 const PREPARE_AGAIN: Duration = Duration::from_secs(1);
 
+/// What the first tenants' server is called: the registry's own, wherever that is now.
+const FIRST_SERVER: &str = "main";
+
 /// What an application is built from.
 pub(crate) struct Plan {
     pub(crate) registry_url: SecretString,
-    /// What the first tenants' server is called: the registry's own, wherever that is now.
-    pub(crate) first_server: &'static str,
     pub(crate) key: MasterKey,
     pub(crate) site: Site,
     pub(crate) listener: TcpListener,
@@ -76,7 +77,7 @@ impl Application {
     /// What could not be begun.
     pub(crate) async fn build(plan: Plan) -> Result<Self> {
         let registry = Registry::new(parse_url(&plan.registry_url)?, &plan.key);
-        let ready = prepare(&registry, plan.first_server, &plan.registry_url).await;
+        let ready = prepare(&registry, &plan.registry_url).await;
         let ready = match ready {
             Err(error) if !is_away(&error) => return Err(error),
             ready => ready.is_ok(),
@@ -94,8 +95,8 @@ impl Application {
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
         let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
         if !ready {
-            let (first_server, url) = (plan.first_server, plan.registry_url);
-            background.push(tokio::spawn(prepare_later(registry, first_server, url, stopping.clone())));
+            let url = plan.registry_url;
+            background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));
         }
         let routing = tokio::spawn(router.clone().run(router_stops));
 
@@ -181,9 +182,9 @@ fn name(listener: &TcpListener) -> Result<String> {
     Ok(format!("{} {}", machine.nodename().to_string_lossy(), listener.local_addr()?))
 }
 
-async fn prepare(registry: &Registry, first_server: &str, url: &SecretString) -> Result<()> {
+async fn prepare(registry: &Registry, url: &SecretString) -> Result<()> {
     registry.migrate().await.context("the registry could not be migrated")?;
-    registry.server_upsert(first_server, url).await?;
+    registry.server_upsert(FIRST_SERVER, url).await?;
     Ok(())
 }
 
@@ -195,18 +196,13 @@ fn is_away(error: &anyhow::Error) -> bool {
         .any(|error| matches!(classify(error), Class::Unavailable | Class::TooManyConnections))
 }
 
-async fn prepare_later(
-    registry: Registry,
-    first_server: &'static str,
-    url: SecretString,
-    mut stopping: watch::Receiver<bool>,
-) {
+async fn prepare_later(registry: Registry, url: SecretString, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = stopping.changed() => return,
             () = tokio::time::sleep(PREPARE_AGAIN) => {}
         }
-        match prepare(&registry, first_server, &url).await {
+        match prepare(&registry, &url).await {
             Ok(()) => return tracing::info!("the registry is back and up to date"),
             Err(error) if is_away(&error) => {}
             Err(error) => {

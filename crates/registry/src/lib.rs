@@ -21,7 +21,7 @@ pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
 pub use servers::{ServerRow, ServerStatus};
-pub use snapshot::Snapshot;
+pub use snapshot::SnapshotHead;
 pub use tenants::{NewTenant, TenantRow, TenantStatus};
 
 use deadpool_postgres::{

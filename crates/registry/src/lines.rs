@@ -5,23 +5,33 @@
 
 use deadpool_postgres::Connect;
 use futures_util::FutureExt;
-use std::{future::Future, pin::Pin};
-use tokio::{sync::watch, task::JoinHandle};
+use std::{
+    future::{Future, pending},
+    panic::resume_unwind,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
 use tokio_postgres::{Client, Config, Error};
 
 /// Opens connections, and gives them up.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lines(watch::Sender<()>);
+pub(crate) struct Lines {
+    all: watch::Sender<()>,
+    /// Where they live, whichever of a process's runtimes asks for one: that of the first who did. A worker's runtime may
+    /// end while others still use its connections.
+    home: Arc<OnceLock<Handle>>,
+}
 
 impl Lines {
     /// Ends every connection that was opened so far, with whatever is asked over it.
     pub(crate) fn give_up(&self) {
-        self.0.send_replace(());
+        self.all.send_replace(());
     }
 
     /// Completes when the connections that are open now are given up.
     pub(crate) fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut told = self.0.subscribe();
+        let mut told = self.all.subscribe();
         // The sender outlives whoever waits for it, or nobody gives up anything any more.
         async move { drop(told.changed().await) }
     }
@@ -31,9 +41,9 @@ type Opened = Result<(Client, JoinHandle<()>), Error>;
 
 impl Connect for Lines {
     fn connect(&self, config: &Config) -> Pin<Box<dyn Future<Output = Opened> + Send + '_>> {
-        let config = config.clone();
-        async move {
-            let given_up = self.given_up();
+        let (config, given_up) = (config.clone(), self.given_up());
+        let home = self.home.get_or_init(Handle::current).clone();
+        let opening = home.spawn(async move {
             let (client, connection) = config.connect(portero_pg::connector()).await?;
             let driver = tokio::spawn(async move {
                 tokio::select! {
@@ -44,6 +54,16 @@ impl Connect for Lines {
                 }
             });
             Ok((client, driver))
+        });
+        async move {
+            match opening.await {
+                Ok(opened) => opened,
+                Err(ended) => match ended.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    // The process is ending.
+                    Err(_) => pending().await,
+                },
+            }
         }
         .boxed()
     }

@@ -1,8 +1,9 @@
 //! What routers read: all routes at the start, then what changed since a clock value.
 
 use crate::{Registry, RegistryError, Result, TenantStatus};
+use futures_util::StreamExt;
 use portero_kernel::{CompanyName, SchemaVersion, ServerId, Subdomain, TenantId};
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -55,6 +56,8 @@ pub enum RouteChanges {
     Gap,
 }
 
+/// No parameters.
+const NOTHING: [i32; 0] = [];
 const COLUMNS: &str = "id, name, subdomain, status, server_id, db_url, schema_version, generation, weight";
 
 impl RouteRow {
@@ -96,7 +99,12 @@ impl Registry {
             .await?;
         let clock = txn.query_one("SELECT value FROM route_clock", &[]).await?.get(0);
         let sql = ["SELECT ", COLUMNS, " FROM tenants"].concat();
-        let routes = txn.query(&sql, &[]).await?.iter().map(RouteRow::from_row).collect::<Result<_>>()?;
+        // Row by row: all of them at once, as the wire has them, are several times their size in memory.
+        let mut rows = pin!(txn.query_raw(&sql, NOTHING).await?);
+        let mut routes = Vec::new();
+        while let Some(row) = rows.next().await {
+            routes.push(RouteRow::from_row(&row?)?);
+        }
         txn.commit().await?;
         Ok((clock, routes))
     }

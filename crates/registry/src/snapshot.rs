@@ -5,31 +5,38 @@ use crate::{Registry, RegistryError, Result, RouteRow, ServerRow, ServerStatus, 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use portero_kernel::{CompanyName, RouterId, ServerId, Subdomain, TenantId};
 use serde::{Deserialize, Serialize};
+use std::{
+    io::{self, Write},
+    ops::Deref,
+};
 use uuid::Uuid;
 
 const PLACE: &str = "router.snapshot";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Routes that are sealed together: so much of a large file is in memory at a time.
+const PAGE: usize = 1000;
 
-/// Every route and every server, as they were at one value of the clock, and who kept them.
+/// Who kept a snapshot, when, and every server.
 #[derive(Debug, Clone)]
-pub struct Snapshot {
+pub struct SnapshotHead {
     /// The router.
     pub router: RouterId,
     /// The value of the route clock.
     pub clock: i64,
-    /// Every route.
-    pub routes: Vec<RouteRow>,
     /// Every server.
     pub servers: Vec<ServerRow>,
 }
 
+/// Sealed first, and names what follows it.
 #[derive(Serialize, Deserialize)]
-struct File {
+struct FileHead {
     version: u32,
+    /// The pages of this file and no other bear it.
+    file: Uuid,
+    pages: usize,
     router: Uuid,
     clock: i64,
     servers: Vec<FileServer>,
-    routes: Vec<FileRoute>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,43 +61,98 @@ struct FileRoute {
 }
 
 impl Registry {
-    /// Seals a snapshot for the disk.
+    /// Seals a snapshot for the disk, and writes it page by page.
+    ///
+    /// # Errors
+    /// Writing.
     ///
     /// # Panics
     /// Never: the file's own types are JSON.
-    #[must_use]
-    pub fn seal_snapshot(&self, snapshot: &Snapshot) -> Vec<u8> {
-        let file = File {
+    pub fn write_snapshot(
+        &self,
+        head: &SnapshotHead,
+        routes: impl ExactSizeIterator<Item = RouteRow>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let head = FileHead {
             version: VERSION,
-            router: snapshot.router.uuid(),
-            clock: snapshot.clock,
-            servers: snapshot.servers.iter().map(FileServer::from).collect(),
-            routes: snapshot.routes.iter().map(FileRoute::from).collect(),
+            file: Uuid::new_v4(),
+            pages: routes.len().div_ceil(PAGE),
+            router: head.router.uuid(),
+            clock: head.clock,
+            servers: head.servers.iter().map(FileServer::from).collect(),
         };
-        let plain = serde_json::to_vec(&file).expect("the file's own types are JSON");
-        self.sealer.seal(PLACE, Uuid::nil(), &plain)
+        let mut write = |place: &str, owner, plain: Vec<u8>| {
+            let sealed = self.sealer.seal(place, owner, &plain);
+            let length = u32::try_from(sealed.len()).map_err(io::Error::other)?;
+            out.write_all(&length.to_le_bytes())?;
+            out.write_all(&sealed)
+        };
+        write(PLACE, Uuid::nil(), serde_json::to_vec(&head).expect("the file's own types are JSON"))?;
+        let mut routes = routes.map(|row| FileRoute::from(&row));
+        for page in 0..head.pages {
+            let some: Vec<FileRoute> = routes.by_ref().take(PAGE).collect();
+            write(
+                &place_of(page),
+                head.file,
+                serde_json::to_vec(&some).expect("the file's own types are JSON"),
+            )?;
+        }
+        Ok(())
     }
 
-    /// Opens a sealed snapshot.
+    /// Opens the head of a snapshot.
+    ///
+    /// # Errors
+    /// As [`Registry::open_snapshot`].
+    pub fn open_snapshot_head(&self, file: &[u8]) -> Result<SnapshotHead> {
+        let (head, _) = self.open_file_head(file)?;
+        self.head_from_file(head)
+    }
+
+    /// Opens a snapshot: its head, and every route.
     ///
     /// # Errors
     /// [`RegistryError::Secret`] for a changed file or another master key, [`RegistryError::Unreadable`] for one of
-    /// another version.
-    pub fn open_snapshot(&self, sealed: &[u8]) -> Result<Snapshot> {
-        let plain = self
-            .sealer
-            .open(PLACE, Uuid::nil(), sealed)
-            .map_err(|error| RegistryError::Secret(error.to_string()))?;
-        let unreadable = || RegistryError::Unreadable("snapshot");
-        let file: File = serde_json::from_slice(&plain).map_err(|_| unreadable())?;
-        if file.version != VERSION {
-            return Err(unreadable());
+    /// another version, or cut short.
+    pub fn open_snapshot(&self, file: &[u8]) -> Result<(SnapshotHead, Vec<RouteRow>)> {
+        let (head, mut rest) = self.open_file_head(file)?;
+        let mut routes = Vec::with_capacity(head.pages * PAGE);
+        for page in 0..head.pages {
+            let (plain, after) = self.open_page(rest, &place_of(page), head.file)?;
+            let some: Vec<FileRoute> = serde_json::from_slice(&plain).map_err(|_| UNREADABLE)?;
+            for route in some {
+                routes.push(route.try_into()?);
+            }
+            rest = after;
         }
-        Ok(Snapshot {
+        Ok((self.head_from_file(head)?, routes))
+    }
+
+    fn open_file_head<'a>(&self, file: &'a [u8]) -> Result<(FileHead, &'a [u8])> {
+        let (plain, rest) = self.open_page(file, PLACE, Uuid::nil())?;
+        let head: FileHead = serde_json::from_slice(&plain).map_err(|_| UNREADABLE)?;
+        if head.version == VERSION { Ok((head, rest)) } else { Err(UNREADABLE) }
+    }
+
+    fn open_page<'a>(
+        &self,
+        file: &'a [u8],
+        place: &str,
+        owner: Uuid,
+    ) -> Result<(impl Deref<Target = Vec<u8>> + use<>, &'a [u8])> {
+        let (length, rest) = file.split_first_chunk::<4>().ok_or(UNREADABLE)?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| UNREADABLE)?;
+        let (sealed, rest) = rest.split_at_checked(length).ok_or(UNREADABLE)?;
+        let plain = self.sealer.open(place, owner, sealed);
+        Ok((plain.map_err(|error| RegistryError::Secret(error.to_string()))?, rest))
+    }
+
+    fn head_from_file(&self, file: FileHead) -> Result<SnapshotHead> {
+        Ok(SnapshotHead {
             router: RouterId::from(file.router),
             clock: file.clock,
             servers: file.servers.into_iter().map(|row| self.server_from_file(row)).collect::<Result<_>>()?,
-            routes: file.routes.into_iter().map(RouteRow::try_from).collect::<Result<_>>()?,
         })
     }
 
@@ -155,6 +217,13 @@ impl TryFrom<FileRoute> for RouteRow {
     }
 }
 
+const UNREADABLE: RegistryError = RegistryError::Unreadable("snapshot");
+
+/// No page opens in the place of another.
+fn place_of(page: usize) -> String {
+    format!("{PLACE} {page}")
+}
+
 fn from_text(text: &str) -> Result<Vec<u8>> {
     STANDARD_NO_PAD.decode(text).map_err(|_| RegistryError::Unreadable("snapshot"))
 }
@@ -165,17 +234,17 @@ mod tests {
     use portero_auth::MasterKey;
     use portero_kernel::SecretString;
 
-    fn registry(key: &str) -> Registry {
-        Registry::new("host=nowhere".parse().unwrap(), &MasterKey::parse(&key.repeat(32)).unwrap())
+    fn registry() -> Registry {
+        Registry::new("host=nowhere".parse().unwrap(), &MasterKey::generate())
     }
 
     #[test]
     fn a_snapshot_opens_for_its_own_key_and_unchanged_only() {
-        let ours = registry("3f");
+        let ours = registry();
         let server = ServerId::generate();
         let url = SecretString::from("postgresql://portero:hushhush@db.example/postgres");
         let sealed_url = ours.seal_server_url(server, &url);
-        let snapshot = Snapshot {
+        let head = SnapshotHead {
             router: RouterId::generate(),
             clock: 7,
             servers: vec![ServerRow {
@@ -186,28 +255,52 @@ mod tests {
                 status: ServerStatus::Active,
                 capacity: Some(73),
             }],
-            routes: vec![RouteRow {
-                tenant: TenantId::generate(),
-                name: CompanyName::parse("Ñandú S.A.").unwrap(),
-                subdomain: Subdomain::parse("nandu").unwrap(),
-                status: TenantStatus::Paused,
-                server,
-                sealed_login: vec![0, 255, 7],
-                schema_version: 3,
-                generation: 9,
-                weight: 3,
-            }],
         };
-        let sealed = ours.seal_snapshot(&snapshot);
-        let again = ours.open_snapshot(&sealed).unwrap();
-        assert_eq!((again.router, again.clock), (snapshot.router, 7));
-        assert_eq!(again.servers[0].admin, snapshot.servers[0].admin);
-        assert_eq!(again.routes[0].sealed_login, [0, 255, 7]);
-        assert_eq!((again.routes[0].status, again.routes[0].generation), (TenantStatus::Paused, 9));
+        let route = |number: usize| RouteRow {
+            tenant: TenantId::generate(),
+            name: CompanyName::parse("Ñandú S.A.").unwrap(),
+            subdomain: Subdomain::parse(&format!("nandu-{number}x")).unwrap(),
+            status: TenantStatus::Paused,
+            server,
+            sealed_login: vec![0, 255, 7],
+            schema_version: 3,
+            generation: 9,
+            weight: 3,
+        };
+        // Two pages and some.
+        let count = 2 * PAGE + 1;
+        let mut sealed = Vec::new();
+        ours.write_snapshot(&head, (0..count).map(route), &mut sealed).unwrap();
+        let (again, routes) = ours.open_snapshot(&sealed).unwrap();
+        assert_eq!((again.router, again.clock), (head.router, 7));
+        assert_eq!(again.servers[0].admin, head.servers[0].admin);
+        assert_eq!(routes.len(), count);
+        assert!(routes.iter().enumerate().all(|(n, route)| route.subdomain.as_str() == format!("nandu-{n}x")));
+        assert_eq!((&routes[0].sealed_login, routes[0].weight), (&vec![0, 255, 7], 3));
+        assert_eq!((routes[0].status, routes[0].generation), (TenantStatus::Paused, 9));
+        assert_eq!(ours.open_snapshot_head(&sealed).unwrap().router, head.router);
 
-        assert!(registry("4a").open_snapshot(&sealed).is_err(), "another master key");
+        assert!(registry().open_snapshot(&sealed).is_err(), "another master key");
         let mut changed = sealed.clone();
         *changed.last_mut().unwrap() ^= 1;
         assert!(ours.open_snapshot(&changed).is_err(), "a changed byte");
+        assert!(ours.open_snapshot(&sealed[..sealed.len() - 10]).is_err(), "cut short");
+        let pages = pages_of(&sealed);
+        let swapped = [pages[0], pages[2], pages[1], pages[3]].concat();
+        assert!(ours.open_snapshot(&swapped).is_err(), "pages in another order");
+        let mut other = Vec::new();
+        ours.write_snapshot(&head, (0..count).map(route), &mut other).unwrap();
+        let mixed = [pages[0], pages_of(&other)[1], pages[2], pages[3]].concat();
+        assert!(ours.open_snapshot(&mixed).is_err(), "a page of another snapshot");
+    }
+
+    fn pages_of(mut file: &[u8]) -> Vec<&[u8]> {
+        let mut pages = Vec::new();
+        while let Some((length, _)) = file.split_first_chunk::<4>() {
+            let (page, rest) = file.split_at(4 + u32::from_le_bytes(*length) as usize);
+            pages.push(page);
+            file = rest;
+        }
+        pages
     }
 }

@@ -7,7 +7,7 @@
 use crate::{AcquireError, Directory, Route, Router, server::Server, watch::fence_off};
 use portero_kernel::ServerId;
 use portero_registry::{
-    Answer, Beat, Bell, Channel, LapsedLease, RegistryError, RouteChanges, Snapshot, TenantStatus, Use,
+    Answer, Beat, Bell, Channel, LapsedLease, RegistryError, RouteChanges, SnapshotHead, TenantStatus, Use,
 };
 use std::{
     collections::HashMap,
@@ -188,14 +188,12 @@ impl Router {
 
     async fn save(&self) {
         let Some(shelf) = self.shelf.clone() else { return };
-        let snapshot = Snapshot {
-            router: self.id,
-            clock: self.applied(),
-            routes: self.directory.all().iter().map(|route| route.to_row()).collect(),
-            servers: self.server_rows(),
-        };
-        let (registry, clock) = (self.registry.clone(), snapshot.clock);
-        match tokio::task::spawn_blocking(move || shelf.write(&registry, &snapshot)).await {
+        let head = SnapshotHead { router: self.id, clock: self.applied(), servers: self.server_rows() };
+        let (registry, routes, clock) = (self.registry.clone(), self.directory.all(), head.clock);
+        let written = tokio::task::spawn_blocking(move || {
+            shelf.write(&registry, &head, routes.iter().map(|route| route.to_row()))
+        });
+        match written.await {
             Ok(Ok(())) => self.saved_clock.store(clock, Ordering::Relaxed),
             Ok(Err(error)) => {
                 self.unsaved.store(true, Ordering::Relaxed);

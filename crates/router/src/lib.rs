@@ -159,24 +159,24 @@ impl Router {
                 Shelf::take(directory).map_err(|error| StartError::DataDir(directory.clone(), error))?
             }
         };
-        let saved = shelf.as_ref().map_or(Err(SnapshotError::None), |shelf| shelf.read(&registry));
-        let id = snapshot::id_of(saved.as_ref().ok());
+        let saved = shelf.as_ref().map_or(Err(SnapshotError::None), Shelf::read);
+        // Its last life's id, so that it has its lease again at once.
+        let head = saved.as_ref().ok().and_then(|file| registry.open_snapshot_head(file).ok());
+        let id = head.map_or_else(RouterId::generate, |head| head.router);
         let read =
             async { Ok::<_, RegistryError>((registry.routes_snapshot().await?, registry.servers().await?)) };
         let ((clock, rows), servers, without_registry) = match read.await {
             Ok((routes, servers)) => (routes, servers, false),
-            Err(error) => match saved {
-                Ok(known) => {
-                    tracing::warn!(routes = known.routes.len(), clock = known.clock, %error, "the registry can't be reached: starting from the last snapshot");
-                    ((known.clock, known.routes), known.servers, true)
-                }
-                Err(snapshot) => {
-                    return Err(StartError::NothingKnown {
-                        registry: portero_kernel::with_causes(&error),
-                        snapshot,
-                    });
-                }
-            },
+            Err(error) => {
+                let known =
+                    saved.and_then(|file| registry.open_snapshot(&file).map_err(SnapshotError::Sealed));
+                let (head, rows) = known.map_err(|snapshot| StartError::NothingKnown {
+                    registry: portero_kernel::with_causes(&error),
+                    snapshot,
+                })?;
+                tracing::warn!(routes = rows.len(), clock = head.clock, %error, "the registry can't be reached: starting from the last snapshot");
+                ((head.clock, rows), head.servers, true)
+            }
         };
         let directory = Arc::new(Directory::default());
         for row in rows {

@@ -5,10 +5,10 @@
 //! one process uses it; a second one lives without.
 
 use portero_kernel::RouterId;
-use portero_registry::{Registry, RegistryError, Snapshot};
+use portero_registry::{Registry, RegistryError, RouteRow, SnapshotHead};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -48,19 +48,27 @@ impl Shelf {
         }
     }
 
-    pub(crate) fn read(&self, registry: &Registry) -> Result<Snapshot, SnapshotError> {
-        let sealed = fs::read(&self.file).map_err(|error| match error.kind() {
+    /// The snapshot as it lies there, to be opened by [`Registry::open_snapshot`].
+    pub(crate) fn read(&self) -> Result<Vec<u8>, SnapshotError> {
+        fs::read(&self.file).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SnapshotError::None,
             _ => SnapshotError::File(error),
-        })?;
-        registry.open_snapshot(&sealed).map_err(SnapshotError::Sealed)
+        })
     }
 
-    pub(crate) fn write(&self, registry: &Registry, snapshot: &Snapshot) -> io::Result<()> {
+    pub(crate) fn write(
+        &self,
+        registry: &Registry,
+        head: &SnapshotHead,
+        routes: impl ExactSizeIterator<Item = RouteRow>,
+    ) -> io::Result<()> {
         let beside = self.file.with_extension("new");
         let mut file = open_private(&beside)?;
         file.set_len(0)?;
-        file.write_all(&registry.seal_snapshot(snapshot))?;
+        let mut out = BufWriter::new(&mut file);
+        registry.write_snapshot(head, routes, &mut out)?;
+        out.flush()?;
+        drop(out);
         file.sync_all()?;
         fs::rename(&beside, &self.file)?;
         // The name is on disk when its directory is.
@@ -75,9 +83,4 @@ fn open_private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-/// A router's id: that of its last life, so that it has its lease again at once.
-pub(crate) fn id_of(snapshot: Option<&Snapshot>) -> RouterId {
-    snapshot.map_or_else(RouterId::generate, |snapshot| snapshot.router)
 }

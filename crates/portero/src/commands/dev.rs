@@ -96,7 +96,6 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
         let (url, key) = prepared?;
         let application = Application::build(Plan {
             registry_url: url,
-            first_server: "local",
             data_dir: data_dir.clone(),
             key,
             site: site.clone(),

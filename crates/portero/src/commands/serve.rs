@@ -39,7 +39,6 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
     let application = Application::build(Plan {
         registry_url: url,
-        first_server: "main",
         key,
         listener,
         admin_listener,
