@@ -275,7 +275,9 @@ mod tests {
         assert_eq!((again.router, again.clock), (head.router, 7));
         assert_eq!(again.servers[0].admin, head.servers[0].admin);
         assert_eq!(routes.len(), count);
-        assert!(routes.iter().enumerate().all(|(n, route)| route.subdomain.as_str() == format!("nandu-{n}x")));
+        assert!(
+            routes.iter().enumerate().all(|(n, route)| route.subdomain.as_str() == format!("nandu-{n}x"))
+        );
         assert_eq!((&routes[0].sealed_login, routes[0].weight), (&vec![0, 255, 7], 3));
         assert_eq!((routes[0].status, routes[0].generation), (TenantStatus::Paused, 9));
         assert_eq!(ours.open_snapshot_head(&sealed).unwrap().router, head.router);

@@ -4,7 +4,6 @@
 //! written beside the old one and put in its place, so there is always a whole one. A lock on the directory says that
 //! one process uses it; a second one lives without.
 
-use portero_kernel::RouterId;
 use portero_registry::{Registry, RegistryError, RouteRow, SnapshotHead};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

@@ -3,13 +3,15 @@
 //! `PORTERO_SIMULATIONS` is the number of worlds per property, for a long run: `PORTERO_SIMULATIONS=100000 cargo test -p
 //! portero-router --release --test simulation`.
 
+#[path = "simulation/promises.rs"]
+mod promises;
 #[path = "simulation/world.rs"]
 mod world;
 
-use portero_router::scheduler::{Failure, Limits, Reason};
+use portero_router::scheduler::{Failure, Limits};
 use proptest::prelude::*;
 use std::time::Duration;
-use world::{Dice, MS, Nature, Order, World};
+use world::{MS, Nature, Order, World};
 
 /// As many cases as asked for, or few enough for every day.
 fn worlds(few: u32) -> ProptestConfig {

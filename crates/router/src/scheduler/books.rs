@@ -28,6 +28,13 @@ impl<C: Connection, W> Scheduler<C, W> {
         }
     }
 
+    /// Since when the connection that has been idle for the longest is.
+    pub(super) fn longest_idle_since(&self) -> Option<Duration> {
+        let (rank, tenant) = self.idle_order.first_key_value()?;
+        let idle = &self.tenants.get(tenant).expect("an idle connection's tenant is known").idle;
+        idle.iter().find(|idle| idle.rank == *rank).map(|idle| idle.since)
+    }
+
     pub(super) fn evict_longest_idle(&mut self, reason: Reason) -> bool {
         let Some((rank, tenant)) = self.idle_order.pop_first() else { return false };
         let known = self.tenants.get_mut(&tenant).expect("an idle connection's tenant is known");

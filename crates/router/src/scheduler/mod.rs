@@ -12,11 +12,15 @@
 //! | | no slot, somebody's idle connection | the slot of the connection idle for the longest, once it is gone |
 //! | | no slot, nothing idle | a place in the ring of tenants that wait |
 //!
-//! **Fairness** is between tenants, not requests: the ring is served by deficit round robin (Shreedhar and Varghese,
-//! 1995), a tenant's quantum being its weight, and a tenant stands in it once however many of its requests wait. While
-//! anybody is in the ring and nothing is idle, a connection that comes back is closed for them where its tenant holds more
-//! than its fair share, `max(1, granted · weight / weights of the active)`, or has nobody waiting. With more active tenants
-//! than slots every share is one, and a slot serves its tenant for a *turn* before it moves on, since moving costs a login.
+//! **Fairness** is between tenants, not requests: a tenant stands in the ring once, however many of its requests wait. Its
+//! fair share of the slots is `max(1, slots · weight / weights of the active)`. Who has less goes before who has that much; among equals
+//! the ring is served by stride scheduling (Waldspurger and Weihl, 1995), which is deficit round robin with weights in a
+//! form that needs no rounds: each turn moves a tenant back by the inverse of its weight. While somebody has less than its
+//! share and nothing is idle, a connection that comes back is closed for them where its tenant holds more than its share,
+//! or has nobody waiting. With more active tenants than slots every share is one, and a slot serves its tenant for a *turn*
+//! before it moves on, since moving costs a login. Who has its share and wants more gets what nobody else has use for: free
+//! slots beyond the slack, and connections that have been idle for four turns. So hogs don't take slots from each other all
+//! the time, and who comes again soon finds its connection warm.
 //!
 //! **Bound.** With `n` tenants active of equal weight, requests that hold a connection for at most `r`, and `s` for a close
 //! and a login, the first waiter of a tenant without a connection is served within `⌈n / granted⌉ · (turn + r + s)`, as
@@ -33,6 +37,7 @@ mod words;
 pub use words::{Breaker, Connection, Counts, Failure, Limits, Path, Reason, Refusal, SlotId, Wish};
 
 use portero_kernel::TenantId;
+use ring::Place;
 use std::{
     collections::{BTreeMap, HashMap},
     time::Duration,
@@ -67,7 +72,11 @@ pub struct Scheduler<C, W> {
     slots: HashMap<SlotId, Slot>,
     tenants: HashMap<TenantId, Tenant<C, W>>,
     /// Tenants that want a login, each once, in the order of their turns.
-    ring: BTreeMap<u64, TenantId>,
+    ring: BTreeMap<Place, TenantId>,
+    /// How many of them have less than their share.
+    founded: usize,
+    /// The pass of who was served last.
+    virtual_time: u64,
     /// Idle connections, longest idle first.
     idle_order: BTreeMap<u64, TenantId>,
     in_use: usize,
@@ -109,6 +118,8 @@ impl<C: Connection, W> Scheduler<C, W> {
             slots: HashMap::new(),
             tenants: HashMap::new(),
             ring: BTreeMap::new(),
+            founded: 0,
+            virtual_time: 0,
             idle_order: BTreeMap::new(),
             in_use: 0,
             connecting: 0,
@@ -281,7 +292,7 @@ impl<C: Connection, W> Scheduler<C, W> {
         let Some(slot) = self.slots.get(&id) else { return };
         let (tenant, generation, epoch, until) = (slot.tenant, slot.generation, slot.epoch, slot.until);
         let known = self.tenants.get(&tenant).expect("a slot's tenant is known");
-        let turn_over = now.saturating_sub(slot.turn_began) >= self.limits.turn * known.weight;
+        let turn_over = now.saturating_sub(slot.turn_began) >= self.limits.turn;
         let stale = !usable || connection.is_closed() || generation < known.generation || epoch < self.epoch;
         let reason = if stale {
             Some(Reason::Stale)
@@ -295,6 +306,10 @@ impl<C: Connection, W> Scheduler<C, W> {
         if let Some(reason) = reason {
             self.close(id, connection, State::InUse, reason);
         } else {
+            if turn_over && self.active > self.granted {
+                self.slots.get_mut(&id).expect("it was there a moment ago").turn_began = now;
+                self.charge(tenant);
+            }
             self.leave(id, State::InUse);
             self.settle(now, id, connection);
         }
@@ -358,11 +373,11 @@ impl<C: Connection, W> Scheduler<C, W> {
         self.epoch += 1;
         self.breaker = Breaker::Open;
         self.ring.clear();
+        self.founded = 0;
         let tenants: Vec<TenantId> = self.tenants.keys().copied().collect();
         for tenant in tenants {
             let known = self.tenants.get_mut(&tenant).expect("listed just now");
             known.place = None;
-            known.deficit = 0;
             for idle in std::mem::take(&mut known.idle) {
                 self.idle_order.remove(&idle.rank);
                 self.close(idle.slot, idle.connection, State::Idle, Reason::Stale);

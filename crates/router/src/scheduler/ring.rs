@@ -1,8 +1,24 @@
 //! Whose turn it is: the ring of tenants that want a login, and the room that is made for them.
 
-use super::{Breaker, Connection, Reason, Scheduler, Slot, SlotId, State, Wish};
+use super::{Breaker, Connection, Reason, Scheduler, Slot, SlotId, State, Tenant, Wish};
 use portero_kernel::TenantId;
 use std::time::Duration;
+
+/// How well a tenant's wish for a login is founded; the ring is served in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Claim {
+    /// It has less than its fair share.
+    Founded,
+    /// It has its share, and would use more. It gets what nobody else wants.
+    Greedy,
+}
+
+/// A place in the ring: by the claim, then by the tenant's pass, then first come, first served.
+pub(super) type Place = (Claim, u64, u64);
+
+/// By what a tenant's pass advances with each turn that it has, divided by its weight: so who weighs twice as much comes
+/// twice as often (stride scheduling, Waldspurger and Weihl, 1995).
+const STRIDE: u64 = 10_000;
 
 impl<C: Connection, W> Scheduler<C, W> {
     /// Gives slots to the ring as far as they go, and makes room for the rest.
@@ -10,19 +26,29 @@ impl<C: Connection, W> Scheduler<C, W> {
         if self.breaker == Breaker::Open {
             return;
         }
-        if now >= self.held_until {
-            while self.connecting < self.gate && self.counts_open() < self.granted {
-                let Some(tenant) = self.next_in_ring() else { break };
-                self.connect(now, tenant);
+        while now >= self.held_until && self.connecting < self.gate && self.counts_open() < self.granted {
+            let Some((&(claim, ..), _)) = self.ring.first_key_value() else { break };
+            if claim == Claim::Greedy && self.counts_open() + self.slack() >= self.granted {
+                break;
             }
+            let Some(tenant) = self.next_in_ring() else { break };
+            self.connect(now, tenant);
         }
         // What is not closing should leave room for whom the gate would let in, and a little more.
-        let coming_in = self.ring.len().min(self.gate.saturating_sub(self.connecting));
+        let gate = self.gate.saturating_sub(self.connecting);
+        let coming_in = self.founded.min(gate);
         let room = coming_in + self.slack();
         while self.counts_open() - self.closing + room > self.granted {
             let reason = if coming_in > 0 { Reason::Pressure } else { Reason::Slack };
             if !self.evict_longest_idle(reason) {
                 break;
+            }
+        }
+        // For a greedy one there is what has been of no use for a while: who comes again soon should find it warm.
+        if coming_in == 0 && gate > 0 && !self.ring.is_empty() {
+            let full = self.counts_open() - self.closing + self.slack() + 1 > self.granted;
+            if full && self.longest_idle_since().is_some_and(|since| now >= since + self.limits.turn * 4) {
+                self.evict_longest_idle(Reason::Pressure);
             }
         }
     }
@@ -57,40 +83,68 @@ impl<C: Connection, W> Scheduler<C, W> {
         self.wishes.push(Wish::Connect { slot: id, tenant });
     }
 
-    /// The tenant whose turn it is, at the head while its deficit lasts.
+    /// The tenant whose turn it is, and it is charged for one.
     fn next_in_ring(&mut self) -> Option<TenantId> {
         let (&place, &tenant) = self.ring.first_key_value()?;
-        let known = self.tenants.get_mut(&tenant).expect("tenants in the ring are known");
-        if known.deficit == 0 {
-            known.deficit = known.weight;
-        }
-        known.deficit -= 1;
-        if known.deficit == 0 {
-            self.next += 1;
-            known.place = Some(self.next);
-            self.ring.remove(&place);
-            self.ring.insert(self.next, tenant);
-        }
+        self.virtual_time = self.virtual_time.max(place.1);
+        self.charge(tenant);
         Some(tenant)
     }
 
-    /// Puts a tenant in the ring, or out of it, as it wants a login or doesn't.
+    /// Notes that a tenant has another turn. What it had while nobody else wanted one is not held against it for long.
+    pub(super) fn charge(&mut self, tenant: TenantId) {
+        let known = self.tenants.get_mut(&tenant).expect("who has a turn is known");
+        known.pass = (known.pass + STRIDE / u64::from(known.weight)).min(self.virtual_time + 2 * STRIDE);
+        if let Some((claim, ..)) = known.place {
+            self.leave_ring(tenant);
+            self.join_ring(tenant, claim);
+        }
+    }
+
+    /// Puts a tenant in the ring, or out of it, as it wants a login or doesn't, and among those with the same claim.
     pub(super) fn enlist(&mut self, tenant: TenantId) {
         let Some(known) = self.tenants.get_mut(&tenant) else { return };
         let wants = self.breaker != Breaker::Open && known.wants_login(&self.limits);
-        match known.place {
-            None if wants => {
-                self.next += 1;
-                known.place = Some(self.next);
-                self.ring.insert(self.next, tenant);
-            }
-            Some(place) if !wants => {
-                known.place = None;
-                known.deficit = 0;
-                self.ring.remove(&place);
-            }
-            _ => {}
+        if wants && known.place.is_none() {
+            // Turns that it didn't want are not made up for, and who comes anew doesn't pass those that wait.
+            known.pass = known.pass.max(self.virtual_time + STRIDE / u64::from(known.weight));
         }
+        let known = self.tenants.get(&tenant).expect("it was there a moment ago");
+        let claim = wants.then(|| self.claim_of(known));
+        if known.place.map(|(claim, ..)| claim) != claim {
+            self.leave_ring(tenant);
+            if let Some(claim) = claim {
+                self.join_ring(tenant, claim);
+            }
+        }
+    }
+
+    fn leave_ring(&mut self, tenant: TenantId) {
+        let known = self.tenants.get_mut(&tenant).expect("who is in the ring is known");
+        if let Some(place) = known.place.take() {
+            self.ring.remove(&place);
+            self.founded -= usize::from(place.0 == Claim::Founded);
+        }
+    }
+
+    fn join_ring(&mut self, tenant: TenantId, claim: Claim) {
+        let known = self.tenants.get_mut(&tenant).expect("who joins the ring is known");
+        self.next += 1;
+        let place = (claim, known.pass, self.next);
+        known.place = Some(place);
+        self.ring.insert(place, tenant);
+        self.founded += usize::from(claim == Claim::Founded);
+    }
+
+    fn claim_of(&self, known: &Tenant<C, W>) -> Claim {
+        if known.held() < self.share_of(known) { Claim::Founded } else { Claim::Greedy }
+    }
+
+    /// Its part of the slots beside those of others that are active, by weight; one at least.
+    fn share_of(&self, known: &Tenant<C, W>) -> usize {
+        let slots = (self.granted - self.slack()) as u64;
+        let share = slots * u64::from(known.weight) / self.active_weight.max(1);
+        usize::try_from(share).unwrap_or(usize::MAX).max(1)
     }
 
     /// Whether a connection that comes back is owed to somebody in the ring.
@@ -99,17 +153,16 @@ impl<C: Connection, W> Scheduler<C, W> {
             return false;
         }
         let known = self.tenants.get(&tenant).expect("a slot's tenant is known");
-        let others = self.ring.len() - usize::from(known.place.is_some());
+        let own = known.place.is_some_and(|(claim, ..)| claim == Claim::Founded);
+        let others = self.founded - usize::from(own);
         let coming = self.granted.saturating_sub(self.counts_open() - self.closing);
         if others <= coming {
             return false;
         }
-        if known.waiting.is_empty() {
-            return true;
-        }
-        let weights = self.active_weight.max(1);
-        let share = (self.granted as u64 * u64::from(known.weight) / weights).max(1);
-        let held = (known.in_use + known.connecting) as u64;
-        held > share || (turn_over && self.active > self.granted)
+        let first = self.ring.iter().find(|(_, other)| **other != tenant);
+        let first_pass = first.map_or(u64::MAX, |((_, pass, _), _)| *pass);
+        known.waiting.is_empty()
+            || known.in_use + known.connecting > self.share_of(known)
+            || (turn_over && self.active > self.granted && first_pass <= known.pass)
     }
 }

@@ -1,6 +1,6 @@
 //! What the scheduler knows of one tenant while the tenant has anything on the server.
 
-use super::{Limits, SlotId};
+use super::{Limits, SlotId, ring::Place};
 use std::{collections::VecDeque, time::Duration};
 
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub(super) struct Tenant<C, W> {
     pub(super) connecting: usize,
     pub(super) closing: usize,
     /// Its place in the ring, while it wants a login.
-    pub(super) place: Option<u64>,
-    /// Grants that it may still have before the ring turns.
-    pub(super) deficit: u32,
+    pub(super) place: Option<Place>,
+    /// The turns it has had, by its weight: who has the least is next.
+    pub(super) pass: u64,
     pub(super) counted_active: bool,
     /// Its own way in failed: nobody tries again before this.
     pub(super) shut_until: Option<Duration>,
@@ -50,7 +50,7 @@ impl<C, W> Tenant<C, W> {
             connecting: 0,
             closing: 0,
             place: None,
-            deficit: 0,
+            pass: 0,
             counted_active: false,
             shut_until: None,
             full_until: None,
