@@ -9,6 +9,9 @@
 //! every statement sleeps in PostgreSQL, so it holds all connections it gets and hardly any processor: what it takes is
 //! connections, which are the router's to share. A client of either that is told to come again later does so then.
 //!
+//! What a company may ask is limited as `portero serve` comes. The busy hog is there once more without those limits, when
+//! nothing but the processor bounds what it takes.
+//!
 //! The hog's clients live on a thread of their own: what they do isn't in the way of those that are timed.
 
 use crate::{
@@ -75,15 +78,17 @@ enum Beside {
     Nobody,
     Busy,
     Sleepy,
+    Unlimited,
 }
 
 pub(crate) async fn run(args: &FairnessArgs, place: &Place) -> Result<Outcome> {
     let scratch = Scratch::start(place, CAPACITY).await?;
     let registry = scratch.registry("portero_registry").await?;
-    let portero = Portero::start(place, &registry, &scratch.data_dir("serve")).await?;
+    let data_dir = scratch.data_dir("serve");
+    let mut portero = Portero::start_with(place, &registry, &data_dir, &[]).await?;
     let mut sparse = tenants::sign_up(&portero, &registry, args.tenants + 1).await?;
     let hog = sparse.pop().context("at least one signed up")?;
-    let bench = FairnessBench {
+    let mut bench = FairnessBench {
         address: portero.address,
         busy: Arc::new(hog.ping()),
         sleepy: Arc::new(sleepy(&scratch, &registry, &portero, &hog).await?),
@@ -93,21 +98,28 @@ pub(crate) async fn run(args: &FairnessArgs, place: &Place) -> Result<Outcome> {
     };
 
     let mut measures = Measures::new();
-    let mut all = [Sparse::default(), Sparse::default(), Sparse::default()];
+    let mut all: [Sparse; 4] = Default::default();
     for pair in 0..args.pairs {
         let mut order = [Beside::Nobody, Beside::Busy, Beside::Sleepy];
         order.rotate_left(pair % 3);
-        let mut found = [Sparse::default(), Sparse::default(), Sparse::default()];
+        let mut found: [Sparse; 4] = Default::default();
         for beside in order {
             found[beside as usize] = bench.one(beside, pair as u64).await?;
         }
+        portero.stop().await?;
+        portero = Portero::start(place, &registry, &data_dir).await?;
+        bench.address = portero.address;
+        found[Beside::Unlimited as usize] = bench.one(Beside::Unlimited, pair as u64).await?;
+        portero.stop().await?;
+        portero = Portero::start_with(place, &registry, &data_dir, &[]).await?;
+        bench.address = portero.address;
         measures.add(&mut found, pair);
         for (all, found) in all.iter_mut().zip(found) {
             all.times.extend(found.times);
         }
     }
     portero.stop().await?;
-    let [mut alone, mut busy, mut sleepy] = all;
+    let [mut alone, mut busy, mut sleepy, _] = all;
     let limit = Line::limit("2 × p99 without a hog", [0.0, 99.0], 2.0 * alone.times.millis(0.99));
     Ok(Outcome {
         postgres: scratch.version(),
@@ -138,6 +150,7 @@ pub(crate) async fn run(args: &FairnessArgs, place: &Place) -> Result<Outcome> {
 struct Measures {
     busy: [Measure; 2],
     sleepy: [Measure; 2],
+    unlimited: [Measure; 2],
     failed: Measure,
 }
 
@@ -147,32 +160,39 @@ impl Measures {
         Self {
             busy: two("fairness.busy.median", "fairness.busy.p99"),
             sleepy: two("fairness.sleepy.median", "fairness.sleepy.p99"),
+            unlimited: two("fairness.unlimited.median", "fairness.unlimited.p99"),
             failed: Measure::new("fairness.failed", ""),
         }
     }
 
-    fn add(&mut self, found: &mut [Sparse; 3], pair: usize) {
-        let [alone, busy, sleepy] = found;
-        for (measures, beside) in [(&mut self.busy, &mut *busy), (&mut self.sleepy, &mut *sleepy)] {
+    fn add(&mut self, found: &mut [Sparse; 4], pair: usize) {
+        let [alone, busy, sleepy, unlimited] = found;
+        for (measures, beside) in [
+            (&mut self.busy, &mut *busy),
+            (&mut self.sleepy, &mut *sleepy),
+            (&mut self.unlimited, &mut *unlimited),
+        ] {
             for (measure, share) in measures.iter_mut().zip([0.5, 0.99]) {
                 measure.add(beside.times.millis(share), alone.times.millis(share));
             }
         }
-        self.failed.add(f64::from(busy.failed + sleepy.failed), f64::from(alone.failed));
+        let failed = busy.failed + sleepy.failed + unlimited.failed;
+        self.failed.add(f64::from(failed), f64::from(alone.failed));
         println!(
-            "{:>3}  p99 without a hog {:>7.2} ms, beside a busy one {:>7.2} ms, beside a sleepy one {:>7.2} ms",
+            "{:>3}  p99 without a hog {:>7.2} ms, beside a busy one {:>7.2} ms, beside a sleepy one {:>7.2} ms, beside a busy one without limits {:>7.2} ms",
             pair + 1,
             alone.times.millis(0.99),
             busy.times.millis(0.99),
-            sleepy.times.millis(0.99)
+            sleepy.times.millis(0.99),
+            unlimited.times.millis(0.99)
         );
     }
 }
 
 impl From<Measures> for Vec<Measure> {
     fn from(measures: Measures) -> Self {
-        let Measures { busy, sleepy, failed } = measures;
-        busy.into_iter().chain(sleepy).chain([failed]).collect()
+        let Measures { busy, sleepy, unlimited, failed } = measures;
+        busy.into_iter().chain(sleepy).chain(unlimited).chain([failed]).collect()
     }
 }
 
@@ -189,7 +209,7 @@ impl FairnessBench {
     async fn one(&self, beside: Beside, seed: u64) -> Result<Sparse> {
         let request = match beside {
             Beside::Nobody => None,
-            Beside::Busy => Some(&self.busy),
+            Beside::Busy | Beside::Unlimited => Some(&self.busy),
             Beside::Sleepy => Some(&self.sleepy),
         };
         let hog = request.map(|request| Hog::begin(self.address, request, self.clients)).transpose()?;

@@ -39,8 +39,20 @@ pub(crate) struct Portero {
 }
 
 impl Portero {
-    /// Starts it, and waits until it serves. What it complains of is for whoever runs the bench.
+    /// Starts it without limits of what a company may ask, and waits until it serves. What it complains of is for whoever
+    /// runs the bench.
     pub(crate) async fn start(place: &Place, registry: &RegistryPlace, data_dir: &Path) -> Result<Self> {
+        let unlimited = [("PORTERO_TENANT_REQUESTS_PER_SECOND", "0"), ("PORTERO_TENANT_CONCURRENCY", "0")];
+        Self::start_with(place, registry, data_dir, &unlimited).await
+    }
+
+    /// The same, with these settings and otherwise as it comes.
+    pub(crate) async fn start_with(
+        place: &Place,
+        registry: &RegistryPlace,
+        data_dir: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let mut command = Command::new(&place.portero);
         command
             .args(["serve", "--json"])
@@ -54,8 +66,7 @@ impl Portero {
             .env("PORTERO_ADMIN_LISTEN", "127.0.0.1:0")
             .env("PORTERO_DATA_DIR", data_dir)
             .env("PORTERO_SIGNUP_PER_ADDRESS_HOUR", "0")
-            .env("PORTERO_TENANT_REQUESTS_PER_SECOND", "0")
-            .env("PORTERO_TENANT_CONCURRENCY", "0")
+            .envs(settings.iter().copied())
             // Not what its doors turn away: the clients count that, and a hog's would be thousands of lines.
             .env("PORTERO_LOG", "warn,portero_edge=error")
             .stdin(Stdio::null())

@@ -41,6 +41,8 @@ const TARGETS: &[Target] = &[
     of("fairness.busy.p99", "beside a busy hog, p99", Bound::RatioAtMost(2.0)),
     of("fairness.sleepy.median", "beside a sleepy hog, median", Bound::Told),
     of("fairness.sleepy.p99", "beside a sleepy hog, p99", Bound::RatioAtMost(2.0)),
+    of("fairness.unlimited.median", "busy, without limits, median", Bound::Told),
+    of("fairness.unlimited.p99", "busy, without limits, p99", Bound::Told),
     of("fairness.failed", "failed requests of the sparse", Bound::NeverAbove(0.0)),
     of("cutoff.median", "every router knows, median", Bound::AtMost(50.0)),
     of("cutoff.p99", "every router knows, p99", Bound::AtMost(500.0)),
