@@ -33,8 +33,9 @@ async fn a_company_over_its_rate_is_told_when_to_come_back_and_another_is_served
         answer.expect(200);
     }
     wait_for("a page that says so", DEADLINE, async || {
-        pings(&app, "acme", 60).await;
-        let page = Browser::new(&app).visit(&app.host("acme"), "/login").await;
+        // At the same time: those that are refused wait for it, and then there is room again.
+        let (mut browser, host) = (Browser::new(&app), app.host("acme"));
+        let (_, page) = tokio::join!(pings(&app, "acme", 60), browser.visit(&host, "/login"));
         (page.status == 429).then(|| assert!(page.text().contains("data-problem=\"tenant-rate-limited\"")))
     })
     .await;
