@@ -63,7 +63,7 @@ fn orders() -> impl Strategy<Value = Order> {
 }
 
 fn failures() -> impl Strategy<Value = Failure> {
-    prop_oneof![Just(Failure::Tenant), Just(Failure::Server), Just(Failure::Full)]
+    prop_oneof![Just(Failure::Tenant), Just(Failure::TenantFull), Just(Failure::Server), Just(Failure::Full)]
 }
 
 fn happenings() -> impl Strategy<Value = Happening> {
@@ -105,6 +105,7 @@ fn natures() -> impl Strategy<Value = Nature> {
             close: Duration::from_millis(close),
             lag: Duration::from_millis(lag),
             vanishing,
+            spoiled: 2,
         },
     )
 }

@@ -20,11 +20,12 @@
 //! or has nobody waiting. With more active tenants than slots every share is one, and a slot serves its tenant for a *turn*
 //! before it moves on, since moving costs a login. Who has its share and wants more gets what nobody else has use for: free
 //! slots beyond the slack, and connections that have been idle for four turns. So hogs don't take slots from each other all
-//! the time, and who comes again soon finds its connection warm.
+//! the time, and who comes again soon finds its connection warm. Where those who came cold have used up the slack, a
+//! connection that comes back is closed if its tenant holds more than its share and wants still more.
 //!
 //! **Bound.** With `n` tenants active of equal weight, requests that hold a connection for at most `r`, and `s` for a close
 //! and a login, the first waiter of a tenant without a connection is served within `⌈n / granted⌉ · (turn + r + s)`, as
-//! long as the gate lets as many logins through as there are slots changing hands. `tests/simulation.rs` holds it to that.
+//! long as no login fails and the gate lets as many through as there are slots changing hands. `tests/simulation.rs` holds it to that.
 //!
 //! Time is a [`Duration`] since a moment of the caller's choice and never goes back. Every method leaves its wishes
 //! in a list; whoever calls does them after [`Scheduler::wishes`]. The driver is in `server.rs`.
@@ -95,6 +96,9 @@ pub struct Scheduler<C, W> {
     held_until: Duration,
     /// How long the next failure that is the server's holds logins back.
     hold: Duration,
+    /// What the server bore when it refused one more, and until when that is believed.
+    borne: usize,
+    borne_until: Duration,
     evictions: [u64; Reason::ALL.len()],
     wishes: Vec<Wish<C, W>>,
 }
@@ -102,6 +106,8 @@ pub struct Scheduler<C, W> {
 /// For how long logins are held back after one that the server failed, at first and at last.
 const HOLD: Duration = Duration::from_millis(50);
 const HOLD_MAX: Duration = Duration::from_secs(1);
+/// For how long a server that is full is believed to be.
+const BELIEF: Duration = Duration::from_secs(1);
 /// For how long a tenant whose own way in failed is refused without another try.
 const SHUT: Duration = Duration::from_millis(500);
 /// For how long a tenant whose role has no session left doesn't try again.
@@ -133,6 +139,8 @@ impl<C: Connection, W> Scheduler<C, W> {
             breaker: Breaker::Closed,
             held_until: Duration::ZERO,
             hold: HOLD,
+            borne: 0,
+            borne_until: Duration::ZERO,
             evictions: [0; Reason::ALL.len()],
             wishes: Vec::new(),
         }
@@ -186,9 +194,10 @@ impl<C: Connection, W> Scheduler<C, W> {
         }
         // Behind as many of its own as may hold one, it gets what one of them gives back, however much room there is.
         let in_line = self.tenants.get(&tenant).map_or(0, |known| known.in_use) + queued;
+        let limit = self.limit(now);
         let path = if in_line >= self.limits.per_tenant {
             Path::Queue
-        } else if self.counts_open() < self.granted {
+        } else if self.counts_open() < limit {
             Path::Create
         } else if self.idle_order.is_empty() {
             Path::Queue
@@ -198,8 +207,9 @@ impl<C: Connection, W> Scheduler<C, W> {
         let id = self.next_number();
         let known = self.tenants.entry(tenant).or_insert_with(Tenant::new);
         known.shut_until = None;
-        if !known.counted_active {
-            known.weight = weight.max(1);
+        let before = std::mem::replace(&mut known.weight, weight.max(1));
+        if known.counted_active {
+            self.active_weight = self.active_weight - u64::from(before) + u64::from(known.weight);
         }
         known.waiting.push_back(Waiting { id, waiter });
         self.waiting += 1;
@@ -256,6 +266,11 @@ impl<C: Connection, W> Scheduler<C, W> {
         let Some(slot) = self.slots.get(&id).filter(|slot| slot.state == State::Connecting) else { return };
         let (tenant, began) = (slot.tenant, slot.turn_began);
         self.leave(id, State::Connecting);
+        if failure == Failure::Full {
+            // What others have taken can't be shared out. What was left is, until another try may show that there is more.
+            self.borne = (self.in_use + self.idle_order.len() + self.closing).max(1);
+            self.borne_until = now + BELIEF;
+        }
         self.enter(id, State::Closing);
         match failure {
             Failure::Tenant => {
@@ -274,7 +289,7 @@ impl<C: Connection, W> Scheduler<C, W> {
                 self.hold_back(now);
             }
             Failure::Server if began >= self.held_until => self.hold_back(now),
-            Failure::Full | Failure::Server | Failure::Outdated => {}
+            Failure::Full | Failure::Server => {}
         }
         self.enlist(tenant);
         self.pump(now);
@@ -298,7 +313,10 @@ impl<C: Connection, W> Scheduler<C, W> {
             Some(Reason::Stale)
         } else if now >= until {
             Some(Reason::Lifetime)
-        } else if self.counts_open() - self.closing > self.granted || self.owed_by(tenant, turn_over) {
+        } else if self.counts_open() - self.closing > self.granted
+            || self.owed_by(now, tenant, turn_over)
+            || self.owes_slack(now, tenant)
+        {
             Some(Reason::Share)
         } else {
             None
@@ -353,6 +371,7 @@ impl<C: Connection, W> Scheduler<C, W> {
             self.idle_order.remove(&idle.rank);
             self.close(idle.slot, idle.connection, State::Idle, Reason::Stale);
         }
+        self.enlist(tenant);
         self.note_activity(tenant);
         self.pump(now);
     }

@@ -26,9 +26,10 @@ impl<C: Connection, W> Scheduler<C, W> {
         if self.breaker == Breaker::Open {
             return;
         }
-        while now >= self.held_until && self.connecting < self.gate && self.counts_open() < self.granted {
+        let limit = self.limit(now);
+        while now >= self.held_until && self.connecting < self.gate && self.counts_open() < limit {
             let Some((&(claim, ..), _)) = self.ring.first_key_value() else { break };
-            if claim == Claim::Greedy && self.counts_open() + self.slack() >= self.granted {
+            if claim == Claim::Greedy && self.counts_open() + slack(limit) >= limit {
                 break;
             }
             let Some(tenant) = self.next_in_ring() else { break };
@@ -37,8 +38,8 @@ impl<C: Connection, W> Scheduler<C, W> {
         // What is not closing should leave room for whom the gate would let in, and a little more.
         let gate = self.gate.saturating_sub(self.connecting);
         let coming_in = self.founded.min(gate);
-        let room = coming_in + self.slack();
-        while self.counts_open() - self.closing + room > self.granted {
+        let room = coming_in + slack(limit);
+        while self.counts_open() - self.closing + room > limit {
             let reason = if coming_in > 0 { Reason::Pressure } else { Reason::Slack };
             if !self.evict_longest_idle(reason) {
                 break;
@@ -46,22 +47,16 @@ impl<C: Connection, W> Scheduler<C, W> {
         }
         // For a greedy one there is what has been of no use for a while: who comes again soon should find it warm.
         if coming_in == 0 && gate > 0 && !self.ring.is_empty() {
-            let full = self.counts_open() - self.closing + self.slack() + 1 > self.granted;
+            let full = self.counts_open() - self.closing + slack(limit) + 1 > limit;
             if full && self.longest_idle_since().is_some_and(|since| now >= since + self.limits.turn * 4) {
                 self.evict_longest_idle(Reason::Pressure);
             }
         }
     }
 
-    /// Slots kept free, so that a cold tenant doesn't wait for a close: 4 %, and none of a handful.
-    const fn slack(&self) -> usize {
-        if self.granted < 16 {
-            0
-        } else if self.granted < 50 {
-            2
-        } else {
-            self.granted / 25
-        }
+    /// How many connections may be open: as granted, or what the server was found to bear a moment ago.
+    pub(super) fn limit(&self, now: Duration) -> usize {
+        if now < self.borne_until { self.granted.min(self.borne) } else { self.granted }
     }
 
     fn connect(&mut self, now: Duration, tenant: TenantId) {
@@ -142,20 +137,31 @@ impl<C: Connection, W> Scheduler<C, W> {
 
     /// Its part of the slots beside those of others that are active, by weight; one at least.
     fn share_of(&self, known: &Tenant<C, W>) -> usize {
-        let slots = (self.granted - self.slack()) as u64;
+        let slots = (self.granted - slack(self.granted)) as u64;
         let share = slots * u64::from(known.weight) / self.active_weight.max(1);
         usize::try_from(share).unwrap_or(usize::MAX).max(1)
     }
 
+    /// Whether a connection that comes back belongs to the slack: those who come cold have used it up, and its tenant holds
+    /// more than its share.
+    pub(super) fn owes_slack(&self, now: Duration, tenant: TenantId) -> bool {
+        let known = self.tenants.get(&tenant).expect("a slot's tenant is known");
+        let limit = self.limit(now);
+        self.idle_order.is_empty()
+            && !self.ring.is_empty()
+            && self.counts_open() - self.closing + slack(limit) > limit
+            && known.in_use + known.connecting > self.share_of(known)
+    }
+
     /// Whether a connection that comes back is owed to somebody in the ring.
-    pub(super) fn owed_by(&self, tenant: TenantId, turn_over: bool) -> bool {
+    pub(super) fn owed_by(&self, now: Duration, tenant: TenantId, turn_over: bool) -> bool {
         if self.breaker == Breaker::Open || !self.idle_order.is_empty() {
             return false;
         }
         let known = self.tenants.get(&tenant).expect("a slot's tenant is known");
         let own = known.place.is_some_and(|(claim, ..)| claim == Claim::Founded);
         let others = self.founded - usize::from(own);
-        let coming = self.granted.saturating_sub(self.counts_open() - self.closing);
+        let coming = self.limit(now).saturating_sub(self.counts_open() - self.closing);
         if others <= coming {
             return false;
         }
@@ -164,5 +170,16 @@ impl<C: Connection, W> Scheduler<C, W> {
         known.waiting.is_empty()
             || known.in_use + known.connecting > self.share_of(known)
             || (turn_over && self.active > self.granted && first_pass <= known.pass)
+    }
+}
+
+/// Slots kept free, so that a cold tenant doesn't wait for a close: 4 %, and none of a handful.
+const fn slack(limit: usize) -> usize {
+    if limit < 16 {
+        0
+    } else if limit < 50 {
+        2
+    } else {
+        limit / 25
     }
 }

@@ -141,8 +141,6 @@ pub enum Failure {
     Server,
     /// The server has no slot left for us (53300), whatever was granted.
     Full,
-    /// It was for a route that is no longer so; whoever waits deserves another login.
-    Outdated,
 }
 
 /// Whether a server is used.

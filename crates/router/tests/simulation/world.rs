@@ -75,6 +75,8 @@ pub(crate) struct Nature {
     pub(crate) lag: Duration,
     /// Logins whose task ends without a word, in percent.
     pub(crate) vanishing: usize,
+    /// Connections that come back in no state to be lent again, in percent.
+    pub(crate) spoiled: usize,
 }
 
 /// A request, or a client that makes one after the other.
@@ -242,6 +244,10 @@ impl World {
 
     pub(crate) fn tenants(&self) -> usize {
         self.routes.len()
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.slots.len()
     }
 
     pub(crate) fn granted(&self) -> usize {
@@ -491,7 +497,7 @@ impl World {
             self.note(None);
         }
         self.stop_using(id);
-        let usable = !session.ended.get() && !self.dice.percent(2);
+        let usable = !session.ended.get() && !self.dice.percent(self.nature.spoiled);
         self.scheduler.release(self.now, id, session, usable);
         self.note(Some(id));
         self.come_again(request.order);
