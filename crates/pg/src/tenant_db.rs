@@ -404,18 +404,24 @@ impl TenantTxn<'_> {
 }
 
 impl Record {
-    /// Counts a statement as under way until it has ended; a dropped future never says so.
+    /// Counts a statement as under way until PostgreSQL has ended it. A dropped future never says so, and neither does an
+    /// error of this side: at a second row where one was wanted, the rest of the answer is given up on and still comes.
     async fn watched<T>(&self, sql: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         if changes_the_session(sql) {
             self.changed.store(true, Ordering::Relaxed);
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let outcome = work.await;
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if let Err(error) = &outcome
-            && classify(error) == Class::Unavailable
-        {
-            self.suspect.store(true, Ordering::Relaxed);
+        let ended = match &outcome {
+            Ok(_) => true,
+            Err(error) if classify(error) == Class::Unavailable => {
+                self.suspect.store(true, Ordering::Relaxed);
+                true
+            }
+            Err(error) => error.code().is_some(),
+        };
+        if ended {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         outcome
     }
@@ -434,18 +440,35 @@ impl Record {
 }
 
 /// Whether a statement may leave something in the session that outlives its transaction. Anything but plain reading and
-/// writing is taken to; so are the functions that set a parameter or hold a session's lock.
+/// writing is taken to, and so is what PostgreSQL lets plain statements do beside: set a parameter or hold a session's lock
+/// by a function, change `pg_settings`, make a temporary table by `SELECT … INTO`. What a function of somebody's own does
+/// can't be told from its name.
 fn changes_the_session(sql: &str) -> bool {
     const PLAIN: [&str; 8] = ["select", "insert", "update", "delete", "with", "values", "merge", "table"];
-    // `set_config`, `pg_advisory_lock`, `pg_try_advisory_lock_shared` …
-    const TELLTALE: [&str; 2] = ["_config", "_advisory_lock"];
+    const TELLTALE: [&str; 8] = [
+        "set_config",
+        "setseed",
+        "pg_settings",
+        "pg_temp",
+        "pg_advisory_lock",
+        "pg_advisory_lock_shared",
+        "pg_try_advisory_lock",
+        "pg_try_advisory_lock_shared",
+    ];
+    const TEMPORARY: [&str; 4] = ["temp", "temporary", "local", "global"];
+    let one_of = |names: &[&str], word: &str| names.iter().any(|name| word.eq_ignore_ascii_case(name));
     let begin = sql.trim_start();
     let word = begin.split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default();
-    let plain = begin.is_empty() || PLAIN.iter().any(|plain| word.eq_ignore_ascii_case(plain));
-    let tells = |rest: &str, name: &str| {
-        rest.as_bytes().get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name.as_bytes()))
-    };
-    !plain || sql.match_indices('_').any(|(at, _)| TELLTALE.iter().any(|name| tells(&sql[at..], name)))
+    if !begin.is_empty() && !one_of(&PLAIN, word) {
+        return true;
+    }
+    let words = begin.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    let mut after_into = false;
+    words.filter(|word| !word.is_empty()).any(|word| {
+        let tells = one_of(&TELLTALE, word) || after_into && one_of(&TEMPORARY, word);
+        after_into = word.eq_ignore_ascii_case("into");
+        tells
+    })
 }
 
 #[cfg(test)]
@@ -460,6 +483,8 @@ mod tests {
             "WITH x AS (SELECT 1) INSERT INTO a SELECT * FROM x",
             "UPDATE settings SET value = $1",
             "SELECT pg_advisory_xact_lock(1)",
+            "INSERT INTO temperatures SELECT temp, local FROM into_temp",
+            "UPDATE settings SET set_configured = temporary",
             "",
         ] {
             assert!(!changes_the_session(plain), "{plain}");
@@ -475,6 +500,14 @@ mod tests {
             "SELECT set_config('a.b', 'c', false)",
             "select SET_CONFIG('a.b', 'c', false)",
             "SELECT pg_try_advisory_lock(1)",
+            "SELECT \"pg_advisory_lock\"(1)",
+            "SELECT setseed(0.5)",
+            "UPDATE pg_settings SET setting = '0' WHERE name = 'statement_timeout'",
+            "update pg_catalog.PG_SETTINGS set setting = '0'",
+            "SELECT 1 AS one INTO TEMPORARY t",
+            "with x as (select 1) select * into\n\ttemp table t from x",
+            "SELECT * INTO/**/LOCAL TEMP t FROM x",
+            "SELECT * INTO pg_temp.t FROM x",
             "/* x */ SET a = b",
             "DO $$ BEGIN END $$",
         ] {

@@ -24,11 +24,14 @@ pub use servers::{ServerRow, ServerStatus};
 pub use snapshot::SnapshotHead;
 pub use tenants::{NewTenant, TenantRow, TenantStatus};
 
+// A registry can't be opened without one.
+pub use portero_auth::MasterKey;
+
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction,
 };
 use lines::Lines;
-use portero_auth::{MasterKey, Sealer};
+use portero_auth::Sealer;
 use portero_kernel::SchemaVersion;
 use portero_pg::{Class, MigrateError, Migrations, Session, classify, hardened};
 use std::{sync::Arc, time::Duration};

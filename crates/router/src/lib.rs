@@ -3,14 +3,41 @@
 //! A PostgreSQL session belongs to one database, and a server bears a few hundred of them. So few connections are shared
 //! by many tenants: fairly, never more than the server was granted, and at no cost where a tenant's connection is warm.
 //!
-//! - [`Directory`] says whose a subdomain is, in memory and without I/O ([`Router::lookup`]).
+//! - [`Router::lookup`] says whose a subdomain is, in memory and without I/O.
 //! - [`Router::acquire`] lends a [`TenantDb`]: an idle connection of that tenant, or a new one within the server's budget.
-//!   Dropped, it goes back, as new or not at all.
-//! - [`scheduler`] decides who gets a connection and who gives one up. It is pure, and open to whoever wants to test it.
+//!   Dropped, it goes back.
 //! - [`Router::run`] follows the registry's changes and keeps this router's leases: several routers share a server.
 //! - [`Router::figures`] tells what goes on.
+//! - [`scheduler`] decides who gets a connection and who gives one up. It is pure, and open to whoever wants to test it.
 //!
-//! This room knows no HTTP and no table of a tenant's. `examples/lend.rs` uses it without the rest of Portero.
+//! ```no_run
+//! # async fn example(registry: portero_registry::Registry) -> Result<(), Box<dyn std::error::Error>> {
+//! use portero_kernel::Subdomain;
+//! use portero_router::{Router, RouterOptions};
+//!
+//! let router = Router::start(registry, RouterOptions::default()).await?;
+//! let (stop, stopped) = tokio::sync::watch::channel(false);
+//! let running = tokio::spawn(router.clone().run(stopped));
+//!
+//! if let Some(route) = router.lookup(&Subdomain::parse("acme").expect("it is one")) {
+//!     let db = router.acquire(&route).await?;
+//!     let users: i64 = db.query_one("SELECT count(*) FROM users", &[]).await?.get(0);
+//! }
+//!
+//! stop.send_replace(true);
+//! running.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **What a borrower may rely on.** The connection was proven to be in that tenant's database. Nothing of whoever had it
+//! before is in it: one that was left in the middle of a statement, or whose session a statement may have changed (`SET`,
+//! `LISTEN`, a temporary table …), was closed, and a transaction that wasn't committed was rolled back. So a future may be
+//! dropped at any point, here and in [`TenantDb`]; it costs a login, and never a slot. What ended a connection from outside
+//! while it was idle is noticed when its socket closes, without asking it first: a statement can still find it gone.
+//!
+//! This room knows no HTTP and no table of a tenant's. `examples/lend.rs` uses it without the rest of Portero;
+//! `tests/lending.rs` holds it to what is said here.
 
 mod directory;
 mod figures;
@@ -49,7 +76,7 @@ pub struct RouterOptions {
     pub name: String,
     /// Where it keeps its last snapshot of the routes, and its id. Without one it can't start while the registry is away.
     pub data_dir: Option<PathBuf>,
-    /// How long a request waits for a connection.
+    /// How long a request waits for a connection before it is [`AcquireError::Busy`].
     pub deadline: Duration,
     /// How long a login may take.
     pub login: Duration,
@@ -117,6 +144,7 @@ struct Watched {
 pub struct Router(Arc<Shared>);
 
 /// What the clones of a router share.
+#[doc(hidden)]
 pub struct Shared {
     id: RouterId,
     registry: Registry,
@@ -148,7 +176,8 @@ impl std::ops::Deref for Router {
 }
 
 impl Router {
-    /// Reads all routes: from the registry, or else from the last snapshot on disk.
+    /// Reads all routes: from the registry, or else from the last snapshot on disk. To be called in a tokio runtime; each
+    /// server is watched from now on. Connections are granted, and changes heard of, only once [`Router::run`] runs.
     ///
     /// # Errors
     /// [`StartError`] says what is missing.
@@ -214,7 +243,8 @@ impl Router {
         found
     }
 
-    /// Lends a connection to the route's database.
+    /// Lends a connection to the route's database. Where there is none idle and none to be opened, this waits its turn,
+    /// for [`RouterOptions::deadline`] at most; dropped, it gives up its place.
     ///
     /// # Errors
     /// [`AcquireError`] says which answer the client deserves.

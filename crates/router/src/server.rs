@@ -105,7 +105,12 @@ struct Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.server.cutters.remove(&self.slot);
-        if self.server.decide(|scheduling, now| scheduling.gone(now, self.slot)) {
+        let unasked = self.server.decide(|scheduling, now| {
+            // A login that was dropped half-way: its runtime ends, and another one spawned now would be dropped like this.
+            scheduling.failed(now, self.slot, Failure::Server);
+            scheduling.gone(now, self.slot)
+        });
+        if unasked {
             self.server.nudge.notify_one();
         }
     }

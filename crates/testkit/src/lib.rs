@@ -18,6 +18,7 @@
 //! |---|---|
 //! | `cluster` | [`TestCluster`]: shared by the process, or private where a test halts it or counts what is in it |
 //! | `app` | [`TestApp`]: start, kill, restart; sign-ups; what the registry holds |
+//! | `bare` | [`BareTenants`]: a registry and databases without an application, for the router as a library |
 //! | `process`, `command` | the binary as a server, and as a command that ends |
 //! | `http`, `raw` | requests and [`Answer`]s, and bytes on a socket where a client library would be too polite |
 //! | `actors` | [`Api`] with a token, [`Browser`] with cookies |
@@ -34,6 +35,7 @@
 
 mod actors;
 mod app;
+mod bare;
 mod census;
 mod chaos;
 mod chrome;
@@ -51,6 +53,7 @@ mod wait;
 
 pub use actors::{Api, Browser};
 pub use app::{AppBuilder, BASE_DOMAIN, Company, DatabaseLogin, Sibling, TestApp, new_password};
+pub use bare::{BareTenant, BareTenants};
 pub use census::Census;
 pub use chaos::{ChaosProxy, Mode, Way};
 pub use chrome::{Chrome, ChromeOptions};

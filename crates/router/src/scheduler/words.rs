@@ -1,5 +1,7 @@
 //! The words in which the scheduler is asked and answers.
 
+#[cfg(doc)]
+use super::Scheduler;
 use portero_kernel::TenantId;
 use std::time::Duration;
 
