@@ -188,6 +188,41 @@ fn logins_that_the_server_fails_are_not_tried_without_pause() {
 }
 
 #[test]
+fn logins_that_fail_together_are_held_back_once() {
+    let mut world = World::new(plenty(), SWIFT, &[1; 8], 3);
+    world.grant(20);
+    world.weather = Some((None, Failure::Server));
+    for tenant in 0..8 {
+        world.ask(Order { tenant, hold: MS, patience: None, again: None });
+    }
+    world.run(10 * MS);
+    assert_eq!(world.story.failures, 8);
+    world.weather = None;
+    world.run(60 * MS);
+    assert_eq!(world.story.served.len(), 8);
+}
+
+#[test]
+fn a_connection_of_an_earlier_life_of_the_server_is_not_passed_on() {
+    // Cuts are so late that connections come back before them, to waiters who came after the server answered again.
+    let limits = Limits { per_tenant: 1, ..plenty() };
+    let mut world = World::new(limits, Nature { lag: 50 * MS, ..SWIFT }, &[1; 10], 3);
+    world.grant(10);
+    let order = |tenant| Order { tenant, hold: 100 * MS, patience: None, again: None };
+    (0..10).for_each(|tenant| world.ask(order(tenant)));
+    while world.counts().in_use < 8 {
+        world.run(MS);
+    }
+    world.run(95 * MS);
+    world.trip();
+    world.heal();
+    (0..10).for_each(|tenant| world.ask(order(tenant)));
+    // The world looks at each connection that is lent.
+    world.run(Duration::from_secs(2));
+    world.assert_quiet();
+}
+
+#[test]
 fn a_server_that_answers_again_serves_at_once_and_soon_at_full_speed() {
     let mut world = World::new(plenty(), Nature { login: Duration::from_secs(60), ..SWIFT }, &[1; 40], 3);
     world.grant(40);
