@@ -21,7 +21,7 @@ pub use quote::{ident, literal};
 pub use scram::scram_verifier;
 pub use tenant_db::{
     Fate, Lender, MARK_PREFIX, NotTheTenant, OpenError, Param, TenantConnection, TenantDb, TenantTxn,
-    database_mark, prove,
+    database_mark, prove, thread_number,
 };
 pub use tls::{TrustError, connector, trust_only};
 pub use wire::Endpoint;

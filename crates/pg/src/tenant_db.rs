@@ -182,10 +182,10 @@ impl TenantConnection {
         self.driver.clone()
     }
 
-    /// Whether it was opened on this thread, whose runtime then drives it if it has only the one.
+    /// The [`thread_number`] of the thread that it was opened on, which drives it where its runtime has only the one.
     #[must_use]
-    pub fn is_near(&self) -> bool {
-        self.thread == thread_number()
+    pub const fn home(&self) -> u64 {
+        self.thread
     }
 
     /// Closes the session. If it may be in the middle of a statement, the server is told to stop that first.
@@ -209,7 +209,8 @@ impl TenantConnection {
 }
 
 /// A number of this thread's own.
-fn thread_number() -> u64 {
+#[must_use]
+pub fn thread_number() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     thread_local!(static NUMBER: u64 = NEXT.fetch_add(1, Ordering::Relaxed));
     NUMBER.with(|number| *number)

@@ -12,7 +12,9 @@ use crate::{
 };
 use dashmap::DashMap;
 use portero_kernel::{ServerId, TenantId, with_causes};
-use portero_pg::{Address, Class, Endpoint, Fate, Lender, OpenError, TenantConnection, TenantDb, classify};
+use portero_pg::{
+    Address, Class, Endpoint, Fate, Lender, OpenError, TenantConnection, TenantDb, classify, thread_number,
+};
 use portero_registry::{Registry, RegistryError, TenantStatus};
 use std::{
     collections::BTreeMap,
@@ -23,6 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
+    runtime::Handle,
     sync::{Notify, oneshot},
     task::AbortHandle,
     time::timeout,
@@ -37,8 +40,8 @@ impl Connection for TenantConnection {
         Self::is_closed(self)
     }
 
-    fn is_near(&self) -> bool {
-        Self::is_near(self)
+    fn home(&self) -> u64 {
+        Self::home(self)
     }
 }
 
@@ -62,6 +65,8 @@ pub(crate) struct Server {
     pub(crate) drift: AtomicI64,
     scheduling: Mutex<Scheduling>,
     cutters: DashMap<SlotId, AbortHandle>,
+    /// The runtimes of the threads that requests came from: a login goes where it is wished for.
+    homes: DashMap<u64, Handle>,
     application: String,
     began: Instant,
     around: Surroundings,
@@ -162,6 +167,7 @@ impl Server {
             drift: AtomicI64::new(0),
             scheduling: Mutex::new(Scheduler::new(around.options.limits)),
             cutters: DashMap::new(),
+            homes: DashMap::new(),
             application,
             began: Instant::now(),
             around,
@@ -174,15 +180,19 @@ impl Server {
 
     /// Lends a connection to this tenant.
     pub(crate) async fn lend(&self, route: &Route) -> Result<TenantDb, Refused> {
-        let began = Instant::now();
+        let (began, home) = (Instant::now(), thread_number());
+        // Before anybody can wish for a login there.
+        if !self.homes.contains_key(&home) {
+            self.homes.insert(home, Handle::current());
+        }
         let taken = {
             let mut scheduling = self.scheduling();
             let now = began.saturating_duration_since(self.began);
-            match scheduling.take(now, route.tenant) {
+            match scheduling.take(now, route.tenant, home) {
                 Some(taken) => Ok((taken, scheduling.wishes())),
                 None => {
                     let (waiter, answer) = oneshot::channel();
-                    let place = scheduling.wait(now, route.tenant, route.weight.into(), waiter);
+                    let place = scheduling.wait(now, route.tenant, route.weight.into(), home, waiter);
                     Err((place.map_err(|(_, why)| Refused::Scheduler(why)), answer, scheduling.wishes()))
                 }
             }
@@ -312,10 +322,10 @@ impl Server {
     fn fulfil(&self, wishes: Vec<Wish<TenantConnection, Waiter>>) {
         for wish in wishes {
             match wish {
-                Wish::Connect { slot, tenant } => {
+                Wish::Connect { slot, tenant, home } => {
                     let permit = Arc::new(Permit { server: self.this(), slot });
-                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                        runtime.spawn(log_in(permit, tenant));
+                    if let Some(home) = self.homes.get(&home).map(|home| home.clone()) {
+                        home.spawn(log_in(permit, tenant));
                     }
                 }
                 Wish::Close { connection, .. } => connection.close(),
@@ -329,7 +339,7 @@ impl Server {
                 Wish::Refuse { waiter, why } => drop(waiter.send(Err(why))),
                 Wish::Wake { after } => {
                     let server = self.this();
-                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    if let Ok(runtime) = Handle::try_current() {
                         runtime.spawn(async move {
                             tokio::time::sleep(after).await;
                             server.decide(Scheduling::tick);

@@ -13,8 +13,8 @@ impl Connection for Session {
         false
     }
 
-    fn is_near(&self) -> bool {
-        false
+    fn home(&self) -> u64 {
+        0
     }
 }
 
@@ -37,11 +37,11 @@ fn who_waits_behind_its_own_company_waited_whatever_room_there_is() {
     let mut paths = Vec::new();
     for (number, tenant) in [acme, acme, acme, globex].into_iter().enumerate() {
         let number = u32::try_from(number).expect("few");
-        let (_, path) = scheduler.wait(NOW, tenant, 1, number).unwrap_or_else(|_| panic!("there is room"));
+        let (_, path) = scheduler.wait(NOW, tenant, 1, 0, number).unwrap_or_else(|_| panic!("there is room"));
         paths.push(path);
     }
     assert_eq!(paths, [Path::Create, Path::Create, Path::Queue, Path::Create]);
     open_all(&mut scheduler);
-    let (_, path) = scheduler.wait(NOW, acme, 1, 9).unwrap_or_else(|_| panic!("there is room"));
+    let (_, path) = scheduler.wait(NOW, acme, 1, 0, 9).unwrap_or_else(|_| panic!("there is room"));
     assert_eq!(path, Path::Queue, "both of its connections are in use");
 }

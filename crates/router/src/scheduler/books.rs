@@ -10,7 +10,7 @@ impl<C: Connection, W> Scheduler<C, W> {
         let slot = self.slots.get_mut(&id).expect("settled while it has a slot");
         let tenant = slot.tenant;
         let known = self.tenants.get_mut(&tenant).expect("a slot's tenant is known");
-        if let Some(first) = known.waiting.pop_front() {
+        if let Some(first) = known.next_waiter(connection.home()) {
             if slot.state != State::InUse {
                 slot.turn_began = now;
             }

@@ -146,13 +146,13 @@ impl<C: Connection, W> Scheduler<C, W> {
         }
     }
 
-    /// An idle connection of the tenant, the one used last of those that are near, or else of all. No wish but to close what
+    /// An idle connection of the tenant, the one used last of those with this home, or else of all. No wish but to close what
     /// turned out to be stale.
-    pub fn take(&mut self, now: Duration, tenant: TenantId) -> Option<(SlotId, C)> {
+    pub fn take(&mut self, now: Duration, tenant: TenantId, home: u64) -> Option<(SlotId, C)> {
         loop {
             let known = self.tenants.get_mut(&tenant)?;
             let last = known.idle.len().checked_sub(1)?;
-            let near = known.idle.iter().rposition(|idle| idle.connection.is_near());
+            let near = known.idle.iter().rposition(|idle| idle.connection.home() == home);
             let idle = known.idle.remove(near.unwrap_or(last));
             let wanted = known.generation;
             self.idle_order.remove(&idle.rank);
@@ -179,6 +179,7 @@ impl<C: Connection, W> Scheduler<C, W> {
         now: Duration,
         tenant: TenantId,
         weight: u32,
+        home: u64,
         waiter: W,
     ) -> Result<(u64, Path), (W, Refusal)> {
         if self.breaker == Breaker::Open {
@@ -211,7 +212,7 @@ impl<C: Connection, W> Scheduler<C, W> {
         if known.counted_active {
             self.active_weight = self.active_weight - u64::from(before) + u64::from(known.weight);
         }
-        known.waiting.push_back(Waiting { id, waiter });
+        known.waiting.push_back(Waiting { id, home, waiter });
         self.waiting += 1;
         self.waiting_tenants += usize::from(queued == 0);
         self.note_activity(tenant);

@@ -72,10 +72,13 @@ impl<C: Connection, W> Scheduler<C, W> {
             until: now + self.limits.lifetime * (800 + spread) / 1000,
             turn_began: now,
         };
+        // Those before it have logins under way already.
+        let waiting = known.waiting.get(known.connecting).or(known.waiting.front());
+        let home = waiting.map_or(0, |waiting| waiting.home);
         self.slots.insert(id, slot);
         self.enter(id, State::Connecting);
         self.enlist(tenant);
-        self.wishes.push(Wish::Connect { slot: id, tenant });
+        self.wishes.push(Wish::Connect { slot: id, tenant, home });
     }
 
     /// The tenant whose turn it is, and it is charged for one.

@@ -51,8 +51,9 @@ pub trait Connection {
     /// Whether its session has ended.
     fn is_closed(&self) -> bool;
 
-    /// Whether the thread that asks also drives it, so that no other need be woken for its answers.
-    fn is_near(&self) -> bool;
+    /// The thread that drives it, by a number of the caller's choice. A request on that thread gets its answers without
+    /// another being woken.
+    fn home(&self) -> u64;
 }
 
 /// Why a connection is closed.
@@ -179,6 +180,8 @@ pub enum Wish<C, W> {
         slot: SlotId,
         /// Whose.
         tenant: TenantId,
+        /// The thread that the request is on for which it is wished.
+        home: u64,
     },
     /// Close this; [`Scheduler::gone`] when the server's side has ended.
     Close {

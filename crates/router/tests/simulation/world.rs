@@ -52,8 +52,15 @@ pub(crate) struct Session {
     tenant: usize,
     generation: i64,
     epoch: u64,
-    near: bool,
+    home: u64,
     ended: Rc<Cell<bool>>,
+}
+
+/// Threads that requests come from.
+const HOMES: usize = 3;
+
+fn home_of(request: u64) -> u64 {
+    request % HOMES as u64
 }
 
 impl Connection for Session {
@@ -61,8 +68,8 @@ impl Connection for Session {
         self.ended.get()
     }
 
-    fn is_near(&self) -> bool {
-        self.near
+    fn home(&self) -> u64 {
+        self.home
     }
 }
 
@@ -375,7 +382,7 @@ impl World {
         }
         self.sequence += 1;
         let id = self.sequence;
-        if let Some((slot, session)) = self.scheduler.take(self.now, tenant_id(order.tenant)) {
+        if let Some((slot, session)) = self.scheduler.take(self.now, tenant_id(order.tenant), home_of(id)) {
             self.enter(None);
             assert_eq!(self.slots[&slot].doing, Doing::Idle, "taken from the idle");
             assert!(!session.ended.get(), "an ended session was lent");
@@ -386,7 +393,7 @@ impl World {
             return;
         }
         let before = self.counts();
-        match self.scheduler.wait(self.now, tenant_id(order.tenant), route.weight, id) {
+        match self.scheduler.wait(self.now, tenant_id(order.tenant), route.weight, home_of(id), id) {
             Ok((number, path)) => {
                 assert!(path != Path::Create || before.open() < self.granted);
                 self.requests.insert(id, Request { order, number, stage: Stage::Waiting, left: false });
@@ -439,7 +446,7 @@ impl World {
             tenant: slot.tenant,
             generation,
             epoch: slot.epoch,
-            near: self.dice.percent(50),
+            home: self.dice.below(HOMES) as u64,
             ended: Rc::clone(&slot.ended),
         };
         if slot.doing == Doing::Connecting
@@ -532,7 +539,7 @@ impl World {
         }
         for wish in self.scheduler.wishes() {
             match wish {
-                Wish::Connect { slot, tenant } => {
+                Wish::Connect { slot, tenant, .. } => {
                     let tenant = (0..self.tenants()).find(|&one| tenant_id(one) == tenant).expect("known");
                     self.connects(slot, tenant);
                     self.soon(Event::LogIn(slot));
