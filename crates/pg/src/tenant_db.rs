@@ -345,7 +345,7 @@ impl TenantDb {
         let Self { connection, record, .. } = self;
         let client = &mut connection.as_mut().expect("taken only on drop").client;
         let inner = record.watched("", client.transaction()).await?;
-        Ok(TenantTxn { inner, record })
+        Ok(TenantTxn { inner, record, failed: AtomicBool::new(false) })
     }
 
     fn connection(&self) -> &TenantConnection {
@@ -366,6 +366,8 @@ impl Drop for TenantDb {
 pub struct TenantTxn<'a> {
     inner: Transaction<'a>,
     record: &'a Record,
+    /// A statement failed: unless that was rolled back to a savepoint, there is nothing to commit.
+    failed: AtomicBool,
 }
 
 impl TenantTxn<'_> {
@@ -374,12 +376,14 @@ impl TenantTxn<'_> {
     /// # Errors
     /// As PostgreSQL says.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
-        self.record
+        let outcome = self
+            .record
             .watched(sql, async {
                 let statement = self.inner.prepare_cached(sql).await?;
                 self.inner.query(&statement, params).await
             })
-            .await
+            .await;
+        self.noted(outcome)
     }
 
     /// Like [`TenantDb::execute`].
@@ -387,20 +391,31 @@ impl TenantTxn<'_> {
     /// # Errors
     /// As PostgreSQL says.
     pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Error> {
-        self.record
+        let outcome = self
+            .record
             .watched(sql, async {
                 let statement = self.inner.prepare_cached(sql).await?;
                 self.inner.execute(&statement, params).await
             })
-            .await
+            .await;
+        self.noted(outcome)
     }
 
     /// Commits.
     ///
     /// # Errors
     /// As PostgreSQL says. Where the connection was lost the outcome is unknown.
+    /// Where a statement failed and nothing rolled it back, nothing is committed, and that is an error (25P02).
     pub async fn commit(self) -> Result<(), Error> {
+        if self.failed.load(Ordering::Relaxed) {
+            // PostgreSQL answers COMMIT with ROLLBACK then, which the client doesn't tell from success.
+            self.record.watched("", self.inner.query_typed("SELECT 1", &[])).await?;
+        }
         self.record.watched("", self.inner.commit()).await
+    }
+
+    fn noted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        outcome.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
     }
 }
 

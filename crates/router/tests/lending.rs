@@ -142,6 +142,25 @@ async fn tallied(db: &TenantDb, nonce: &str) -> i64 {
 }
 
 #[tokio::test]
+async fn a_commit_after_a_statement_that_failed_is_an_error_unless_that_was_rolled_back() {
+    let house = House::open(&TestCluster::shared().await, &["acme"], 1).await;
+    let mut db = house.lend(&house.tenants[0]).await;
+    for (savepoint, kept) in [(false, 0), (true, 1)] {
+        let nonce = savepoint.to_string();
+        let txn = db.transaction().await.unwrap();
+        txn.execute("INSERT INTO tally VALUES ($1)", &[&nonce]).await.unwrap();
+        txn.execute("SAVEPOINT before", &[]).await.unwrap();
+        txn.query("SELECT 1 / 0", &[]).await.unwrap_err();
+        if savepoint {
+            txn.execute("ROLLBACK TO SAVEPOINT before", &[]).await.unwrap();
+        }
+        let committed = txn.commit().await;
+        assert_eq!(committed.is_ok(), savepoint, "{committed:?}");
+        assert_eq!(tallied(&db, &nonce).await, kept);
+    }
+}
+
+#[tokio::test]
 async fn a_transaction_that_was_left_open_is_over_before_the_connection_is_lent_again() {
     let house = House::open(&TestCluster::shared().await, &["acme", "globex"], 1).await;
     for (round, tenant) in house.tenants.iter().cycle().take(20).enumerate() {

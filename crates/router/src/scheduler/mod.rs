@@ -24,7 +24,7 @@
 //! connection that comes back is closed if its tenant holds more than its share and wants still more.
 //!
 //! **Bound.** With `n` tenants active of equal weight, requests that hold a connection for at most `r`, and `s` for a close
-//! and a login, the first waiter of a tenant without a connection is served within `⌈n / granted⌉ · (turn + r + s)`, as
+//! and a login, a waiter of a tenant without a connection is served within `⌈n / granted⌉ · (turn + r + s)`, as
 //! long as no login fails and the gate lets as many through as there are slots changing hands. `tests/simulation.rs` holds it to that.
 //!
 //! Time is a [`Duration`] since a moment of the caller's choice and never goes back. Every method leaves its wishes
@@ -380,12 +380,6 @@ impl<C: Connection, W> Scheduler<C, W> {
     /// A tenant's door is shut: nobody waits in front of it.
     pub fn shut(&mut self, tenant: TenantId) {
         self.refuse_waiters(tenant, Refusal::TenantShut);
-    }
-
-    /// Cuts what a tenant has in use.
-    pub fn cut(&mut self, tenant: TenantId) {
-        let held = self.slots.iter().filter(|(_, slot)| slot.tenant == tenant && slot.state == State::InUse);
-        self.wishes.extend(held.map(|(&slot, _)| Wish::Cut { slot }));
     }
 
     /// The server does not answer. Every connection is of the past, those lent are cut, and nobody waits.

@@ -297,11 +297,6 @@ impl World {
         self.note(None);
     }
 
-    pub(crate) fn cut(&mut self, tenant: usize) {
-        self.scheduler.cut(tenant_id(tenant));
-        self.note(None);
-    }
-
     pub(crate) fn trip(&mut self) {
         (self.open, self.untroubled, self.healed) = (false, false, None);
         // Logins under way are of the past: nothing waits for them, and what comes of them is closed.
