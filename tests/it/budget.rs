@@ -59,7 +59,10 @@ async fn without_the_registry_the_picture_is_there_and_says_what_it_lacks() {
         text.contains("The registry doesn&#39;t answer") && text.contains("data-server=\"main\"")
     })
     .await;
-    assert_eq!(app.metric("portero_registry_reachable", &[]).await, 0.0);
+    wait_until("the router to notice, too", DEADLINE, async || {
+        app.metric("portero_registry_reachable", &[]).await == 0.0
+    })
+    .await;
 }
 
 #[tokio::test]
