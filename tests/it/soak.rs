@@ -81,7 +81,7 @@ impl Soak {
 async fn of_many_answers_in_bad_weather_not_one_is_somebody_elses() {
     let answers = env::var("PORTERO_SOAK_ANSWERS").map_or(ANSWERS, |count| count.parse().unwrap());
     // A fault takes a second or so: with millions to check, there is more good weather between them.
-    let calm = (answers / 500).clamp(400, 20_000);
+    let calm = (answers / 500).clamp(1_000, 40_000);
     let names: Vec<String> = (0..ILL + WELL).map(|number| format!("company-{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let server = TestCluster::private().await;
@@ -97,7 +97,7 @@ async fn of_many_answers_in_bad_weather_not_one_is_somebody_elses() {
 
     let mut slowest = Duration::ZERO;
     let mut faults = FAULTS.into_iter().cycle();
-    while soak.load.total() < answers {
+    while soak.load.answered() < answers {
         let fault = faults.next().expect("they come again and again");
         soak.load.phase("bad weather");
         soak.strike(fault).await;
@@ -105,7 +105,7 @@ async fn of_many_answers_in_bad_weather_not_one_is_somebody_elses() {
         let took = soak.load.healed().await;
         assert!(took < HEALED, "{took:?} after {fault:?}");
         slowest = slowest.max(took);
-        soak.load.came_back(calm).await;
+        soak.load.were_answered(calm).await;
     }
     figure("the longest that anybody waited for good weather", slowest);
     let others = others.stop().await;

@@ -200,6 +200,17 @@ impl Running {
         .await;
     }
 
+    /// Waits until so many requests of this round were answered, and not refused.
+    ///
+    /// # Panics
+    /// As [`Running::came_back`].
+    pub async fn were_answered(&mut self, count: u64) {
+        wait_until(&format!("{count} answers that are none of refusal"), DEADLINE, async || {
+            self.look(|round| round.counts.get(GOOD).is_some_and(|answered| *answered >= count))
+        })
+        .await;
+    }
+
     /// Waits until a request of this round was refused with this code.
     ///
     /// # Panics
@@ -220,10 +231,10 @@ impl Running {
         wait_for("every tenant to answer", DEADLINE, async || self.look(Round::healed)).await
     }
 
-    /// How many requests have come back so far, in all phases.
+    /// How many requests have been answered so far, and not refused, in all phases.
     #[must_use]
-    pub fn total(&self) -> u64 {
-        self.shared.state().phases.iter().map(Phase::count).sum()
+    pub fn answered(&self) -> u64 {
+        self.shared.state().phases.iter().map(Phase::answered).sum()
     }
 
     /// Waits for what is under way, sends nothing more, and says what came back.
