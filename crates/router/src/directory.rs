@@ -110,33 +110,33 @@ impl Directory {
 
     /// Puts a route in its tenant's place, unless something newer is known. Says whether it did.
     pub(crate) fn put(&self, route: Arc<Route>) -> bool {
-        let before = match self.by_tenant.entry(route.tenant) {
-            Entry::Occupied(mut known) => {
-                let before = match known.get() {
-                    Heard::Gone => return false,
-                    Heard::Route(before) if before.generation > route.generation => return false,
-                    Heard::Route(before) => before.subdomain.clone(),
-                };
-                known.insert(Heard::Route(Arc::clone(&route)));
-                Some(before)
+        // The tenant's entry is held over both maps, always taken first: two who write at once would else leave the older
+        // route under the subdomain, or one that is gone.
+        let mut entry = self.by_tenant.entry(route.tenant);
+        if let Entry::Occupied(known) = &mut entry {
+            match known.get() {
+                Heard::Gone => return false,
+                Heard::Route(before) if before.generation > route.generation => return false,
+                Heard::Route(before) if before.subdomain != route.subdomain => {
+                    self.by_subdomain.remove_if(&before.subdomain, |_, known| known.tenant == route.tenant);
+                }
+                Heard::Route(_) => {}
             }
-            Entry::Vacant(place) => {
-                place.insert(Heard::Route(Arc::clone(&route)));
-                None
-            }
-        };
-        if let Some(before) = before.filter(|before| *before != route.subdomain) {
-            self.by_subdomain.remove_if(&before, |_, known| known.tenant == route.tenant);
         }
-        self.by_subdomain.insert(route.subdomain.clone(), route);
+        self.by_subdomain.insert(route.subdomain.clone(), Arc::clone(&route));
+        entry.insert(Heard::Route(route));
         true
     }
 
     /// Forgets a tenant, for good.
     pub(crate) fn remove(&self, tenant: TenantId) {
-        if let Some(Heard::Route(route)) = self.by_tenant.insert(tenant, Heard::Gone) {
+        let mut entry = self.by_tenant.entry(tenant);
+        if let Entry::Occupied(known) = &mut entry
+            && let Heard::Route(route) = known.get()
+        {
             self.by_subdomain.remove_if(&route.subdomain, |_, known| known.tenant == tenant);
         }
+        entry.insert(Heard::Gone);
     }
 }
 

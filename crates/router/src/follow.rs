@@ -295,7 +295,8 @@ impl Leases {
                 }
                 self.answered_since = None;
                 // Without a word from the registry, and never granted anything: as much as the server bears.
-                for server in servers.iter().filter(|_| router.started_without_registry) {
+                let alone = router.started_without_registry && self.live == 0;
+                for server in servers.iter().filter(|_| alone) {
                     let capacity = server.capacity();
                     if capacity > 0 && !self.held.contains_key(&server.id) {
                         server.grant(capacity, capacity);

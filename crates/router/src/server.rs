@@ -465,9 +465,9 @@ fn verdict(error: &OpenError) -> (Failure, &str) {
         OpenError::NotTheTenant(_) => return (Failure::Tenant, "wrong-mark"),
     };
     let failure = match classify(error) {
-        // "too many connections for role": the server has room for others.
+        // "too many connections for role", or for the database: the server has room for others.
         Class::TooManyConnections => match error.as_db_error().and_then(|db| db.routine()) {
-            Some("InitializeSessionUserId") => Failure::TenantFull,
+            Some("InitializeSessionUserId" | "CheckMyDatabase") => Failure::TenantFull,
             _ => Failure::Full,
         },
         Class::Unavailable => Failure::Server,
