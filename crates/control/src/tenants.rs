@@ -45,7 +45,7 @@ pub struct Change {
     /// The routers that know.
     pub known: Known,
     /// Connections that were cut in the middle of something.
-    pub cut: u64,
+    pub cut: usize,
 }
 
 /// Why a tenant could not be looked after.
@@ -156,7 +156,7 @@ impl Control {
         Ok((change.tenant, change.known))
     }
 
-    async fn changed(&self, subdomain: &Subdomain, clock: i64, cut: u64) -> Result<Change, TenantError> {
+    async fn changed(&self, subdomain: &Subdomain, clock: i64, cut: usize) -> Result<Change, TenantError> {
         let known = self.wait_until_known(clock).await?;
         Ok(Change { tenant: self.tenant(subdomain).await?, known, cut })
     }

@@ -27,7 +27,7 @@ pub const TENANT_SESSION: [(&str, &str); 7] = [
 ];
 
 /// Where a PostgreSQL server is, apart from who asks for what: hosts, ports, and how to reach them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address(Config);
 
 impl Address {
@@ -49,7 +49,10 @@ impl Address {
             bare.port(*port);
         }
         let config = hardened(config.clone());
-        bare.ssl_mode(config.get_ssl_mode()).target_session_attrs(config.get_target_session_attrs());
+        bare.ssl_mode(config.get_ssl_mode())
+            .ssl_negotiation(config.get_ssl_negotiation())
+            .channel_binding(config.get_channel_binding())
+            .target_session_attrs(config.get_target_session_attrs());
         Self(bounded(bare))
     }
 

@@ -9,6 +9,7 @@ mod limits;
 mod migrate;
 mod quote;
 mod scram;
+mod sessions;
 mod tenant_db;
 mod tls;
 mod wire;
@@ -19,6 +20,7 @@ pub use limits::{RESERVE, tenant_capacity};
 pub use migrate::{MigrateError, Migrations, lock_key};
 pub use quote::{ident, literal};
 pub use scram::scram_verifier;
+pub use sessions::{EndError, SessionsOf};
 pub use tenant_db::{
     Fate, Lender, MARK_PREFIX, NotTheTenant, OpenError, Param, TenantConnection, TenantDb, TenantTxn,
     database_mark, prove, thread_number,

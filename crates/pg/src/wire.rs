@@ -47,14 +47,18 @@ impl Endpoint {
         let port = |n: usize| ports.get(n).or(ports.first()).copied().unwrap_or(5432);
         let mut all = Vec::new();
         let mut failed = None;
-        for (n, host) in config.get_hosts().iter().enumerate() {
+        for (n, address) in config.get_hostaddrs().iter().enumerate() {
+            // Reached by its address, and its certificate is for the name, if there is one.
+            let name = match config.get_hosts().get(n) {
+                Some(Host::Tcp(name)) => name.as_str().into(),
+                _ => address.to_string().into(),
+            };
+            all.push(Self(At::Tcp { at: (*address, port(n)).into(), name }));
+        }
+        for (n, host) in config.get_hosts().iter().enumerate().skip(all.len()) {
             match host {
                 Host::Tcp(name) => {
                     let name: Arc<str> = name.as_str().into();
-                    if let Some(address) = config.get_hostaddrs().get(n) {
-                        all.push(Self(At::Tcp { at: (*address, port(n)).into(), name }));
-                        continue;
-                    }
                     match tokio::net::lookup_host((&*name, port(n))).await {
                         Ok(found) => {
                             all.extend(found.map(|at| Self(At::Tcp { at, name: Arc::clone(&name) })));

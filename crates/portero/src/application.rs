@@ -3,7 +3,7 @@
 
 use crate::{commands::parse_url, operations};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use portero_auth::{MasterKey, Passwords};
 use portero_control::{Control, SignUpMode};
 use portero_edge::{Edge, FairUse, Limits, Refusals, door};
@@ -160,6 +160,10 @@ impl Application {
             () = signal => {}
             ended = self.servers.join_next() => {
                 ended.context("no server was running")??.context("a server ended by itself")?;
+            }
+            ended = &mut self.routing => {
+                ended?;
+                bail!("the router ended by itself");
             }
         }
         self.stop.send_replace(true);

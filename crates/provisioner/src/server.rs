@@ -1,7 +1,9 @@
 //! What Portero's own role does on a tenants' server, statement by statement. Each can be repeated.
 
 use portero_kernel::{DatabaseName, RoleName, TenantId};
-use portero_pg::{Class, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal};
+use portero_pg::{
+    Class, EndError, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal,
+};
 use tokio_postgres::{Config, Error};
 
 /// Connections that one tenant's role may hold on the server, over all routers.
@@ -16,6 +18,18 @@ pub enum ServerError {
     /// A database or role of that name is somebody else's: never adopted, never dropped.
     #[error("{0} exists and bears another mark")]
     Foreign(String),
+    /// Sessions of the tenant's role were told to end and are still there.
+    #[error("{0} sessions of the tenant don't end: look at their processes on the server, and try again")]
+    SessionsLeft(usize),
+}
+
+impl From<EndError> for ServerError {
+    fn from(error: EndError) -> Self {
+        match error {
+            EndError::Postgres(error) => Self::Postgres(error),
+            EndError::Left(count) => Self::SessionsLeft(count),
+        }
+    }
 }
 
 impl ServerError {
@@ -25,6 +39,7 @@ impl ServerError {
         match self {
             Self::Postgres(error) => !matches!(classify(error), Class::Other),
             Self::Foreign(_) => false,
+            Self::SessionsLeft(_) => true,
         }
     }
 }

@@ -52,7 +52,7 @@ pub enum RouteChanges {
         changes: Vec<RouteChange>,
     },
     /// Nobody can say: the log doesn't reach back that far, or the registry is older than what the router knows, as
-    /// after a restore. A new snapshot is needed.
+    /// after a restore: what it says then is true, whatever was known. A new snapshot is needed.
     Gap,
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn weight_of(row: &Row) -> Result<u8> {
 }
 
 impl Registry {
-    /// All routes, and the clock value they were read at.
+    /// All routes, and the clock value they were read at. One that can't be read is left out, and logged.
     ///
     /// # Errors
     /// The registry.
@@ -103,7 +103,7 @@ impl Registry {
         let mut rows = pin!(txn.query_raw(&sql, NOTHING).await?);
         let mut routes = Vec::new();
         while let Some(row) = rows.next().await {
-            routes.push(RouteRow::from_row(&row?)?);
+            routes.extend(readable(&row?));
         }
         txn.commit().await?;
         Ok((clock, routes))
@@ -119,7 +119,7 @@ impl Registry {
         row.as_ref().map(RouteRow::from_row).transpose()
     }
 
-    /// What changed after `clock`.
+    /// What changed after `clock`. A route that can't be read is left as it was known, and logged.
     ///
     /// A registry that was restored and has since come as far as `clock` again can't be told from one that wasn't: who was
     /// away for longer than a few polls takes a snapshot.
@@ -151,7 +151,13 @@ impl Registry {
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
             let Some(tenant) = row.get::<_, Option<Uuid>>("tenant_id").map(TenantId::from) else { continue };
-            let route = row.get::<_, Option<Uuid>>("id").map(|_| RouteRow::from_row(row)).transpose()?;
+            let route = match row.get::<_, Option<Uuid>>("id") {
+                None => None,
+                Some(_) => match readable(row) {
+                    Some(route) => Some(route),
+                    None => continue,
+                },
+            };
             let age = Duration::try_from_secs_f64(row.get("age")).unwrap_or_default();
             changes.push(RouteChange { tenant, route, age });
         }
@@ -184,6 +190,16 @@ impl Registry {
             .await?;
         Ok(pruned)
     }
+}
+
+/// A route, unless its row can't be read: one tenant's trouble, which must not keep news of the others.
+fn readable(row: &Row) -> Option<RouteRow> {
+    RouteRow::from_row(row)
+        .inspect_err(|error| {
+            let tenant = TenantId::from(row.get::<_, Uuid>("id"));
+            tracing::error!(%tenant, %error, "a tenant's route can't be read: it is served as it was known, if it was");
+        })
+        .ok()
 }
 
 /// Whether changes after `known` are missing from a log that begins at `first`, when the clock says `latest`. The log has

@@ -158,9 +158,19 @@ impl Registry {
     /// # Errors
     /// The registry, or a URL that the master key doesn't open.
     pub async fn servers(&self) -> Result<Vec<ServerRow>> {
+        self.servers_each().await?.into_iter().map(|server| server.map_err(|(_, error)| error)).collect()
+    }
+
+    /// Every server; of one that can't be read, its name and why. One bad row should not keep the others from whoever
+    /// serves them.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn servers_each(&self) -> Result<Vec<std::result::Result<ServerRow, (String, RegistryError)>>> {
         let sql = ["SELECT ", COLUMNS, " FROM servers ORDER BY created_at, id"].concat();
         let rows = self.client().await?.query(&sql, &[]).await?;
-        rows.iter().map(|row| self.server_from_row(row)).collect()
+        let read = |row: &Row| self.server_from_row(row).map_err(|error| (row.get("name"), error));
+        Ok(rows.iter().map(read).collect())
     }
 
     /// One server.

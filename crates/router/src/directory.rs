@@ -3,7 +3,7 @@
 use dashmap::{DashMap, Entry};
 use portero_kernel::{CompanyName, SchemaVersion, ServerId, Subdomain, TenantId};
 use portero_registry::{RouteRow, TenantStatus};
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// A tenant as a request needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,17 +110,38 @@ impl Directory {
 
     /// Puts a route in its tenant's place, unless something newer is known. Says whether it did.
     pub(crate) fn put(&self, route: Arc<Route>) -> bool {
+        self.replace(route, |known, route| match known {
+            Heard::Gone => false,
+            Heard::Route(before) => before.generation <= route.generation,
+        })
+    }
+
+    /// Makes these all there are, whatever was known: generations begin anew, and who was gone may be back.
+    pub(crate) fn restore(&self, routes: impl Iterator<Item = Arc<Route>>) {
+        let mut there = HashSet::new();
+        for route in routes {
+            there.insert(route.tenant);
+            self.replace(route, |_, _| true);
+        }
+        for route in self.all() {
+            if !there.contains(&route.tenant) {
+                self.remove(route.tenant);
+            }
+        }
+    }
+
+    fn replace(&self, route: Arc<Route>, if_known: impl FnOnce(&Heard, &Route) -> bool) -> bool {
         // The tenant's entry is held over both maps, always taken first: two who write at once would else leave the older
         // route under the subdomain, or one that is gone.
-        let mut entry = self.by_tenant.entry(route.tenant);
-        if let Entry::Occupied(known) = &mut entry {
-            match known.get() {
-                Heard::Gone => return false,
-                Heard::Route(before) if before.generation > route.generation => return false,
-                Heard::Route(before) if before.subdomain != route.subdomain => {
-                    self.by_subdomain.remove_if(&before.subdomain, |_, known| known.tenant == route.tenant);
-                }
-                Heard::Route(_) => {}
+        let entry = self.by_tenant.entry(route.tenant);
+        if let Entry::Occupied(known) = &entry {
+            if !if_known(known.get(), &route) {
+                return false;
+            }
+            if let Heard::Route(before) = known.get()
+                && before.subdomain != route.subdomain
+            {
+                self.by_subdomain.remove_if(&before.subdomain, |_, known| known.tenant == route.tenant);
             }
         }
         self.by_subdomain.insert(route.subdomain.clone(), Arc::clone(&route));
@@ -177,5 +198,10 @@ mod tests {
         assert!(!directory.put(route(acme, "acme-new", 9)), "a tenant that is gone stays gone");
         directory.remove(globex);
         assert!(directory.is_empty() && directory.by_tenant(globex).is_none());
+        // A registry from before all that: it has never heard of the rename, nor of acme's end.
+        assert!(directory.put(route(TenantId::generate(), "hooli", 7)));
+        directory.restore([route(acme, "acme", 2), route(globex, "globex", 1)].into_iter());
+        assert_eq!((at("acme"), at("globex"), at("hooli")), (Some((acme, 2)), Some((globex, 1)), None));
+        assert!(directory.put(route(globex, "globex", 2)) && directory.len() == 2);
     }
 }

@@ -4,10 +4,17 @@
 //! *because this process was frozen* is another matter: others may have been given what it held. So a login looks at the
 //! [`Leash`] first, and after such a gap there are none until a beat is answered.
 
-use crate::{AcquireError, Directory, Route, Router, server::Server, watch::fence_off};
-use portero_kernel::ServerId;
+use crate::{
+    AcquireError, Directory, Route, Router,
+    scheduler::Scheduler,
+    server::Server,
+    watch::{FENCE, fence_off},
+};
+use portero_kernel::{RouterId, ServerId};
+use portero_pg::tokio_postgres::Config;
 use portero_registry::{
-    Answer, Beat, Bell, Channel, LapsedLease, RegistryError, RouteChanges, SnapshotHead, TenantStatus, Use,
+    Answer, Beat, Bell, Channel, LapsedLease, RegistryError, RouteChanges, RouteRow, SnapshotHead,
+    TenantStatus, Use,
 };
 use std::{
     collections::HashMap,
@@ -17,7 +24,11 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::timeout,
+};
 
 /// How often the clock is read when no bell rings: what a lost notification costs.
 const POLL: Duration = Duration::from_secs(1);
@@ -33,6 +44,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long one beat may take. Its statements give up sooner where they wait for another router's.
 const BEAT_TAKES: Duration = Duration::from_millis(2500);
+/// How soon a router that could not be fenced is tried again: later than a try lasts.
+const FENCE_AGAIN: Duration = FENCE.saturating_add(Duration::from_secs(2));
 /// For how long the registry keeps what changed; a router that was away for longer reads everything.
 const KEEP_LOG: Duration = Duration::from_secs(24 * 3600);
 /// How often that is looked after.
@@ -65,22 +78,29 @@ impl Leash {
     }
 }
 
+/// Whether to stop. A sender that is gone is as good as told.
+fn is_told(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Router {
     /// Applies changes as they come and keeps the leases until told to stop; then closes every connection. To be stopped
-    /// after the last request was answered.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let following = tokio::spawn(self.clone().follow(stop.clone()));
-        let beating = tokio::spawn(self.clone().beat(stop.clone()));
-        let keeping = tokio::spawn(self.clone().keep(stop.clone()));
-        // An error means that the sender is gone, which is as good as told.
-        let _ = stop.wait_for(|stopped| *stopped).await;
-        for task in [following, beating, keeping] {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "a task of the router ended badly");
+    /// after the last request was answered. If it ends before it was told to, something in it failed for good: whoever
+    /// serves requests by this router should end too, and be started again.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.clone().follow(stop.clone()));
+        tasks.spawn(self.clone().beat(stop.clone()));
+        tasks.spawn(self.clone().keep(stop.clone()));
+        // Each runs until it is told to stop: the first that ends before has failed.
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task of the router ended badly: the router stops");
+                return tasks.shutdown().await;
             }
         }
         self.leave().await;
@@ -89,7 +109,7 @@ impl Router {
     async fn follow(self, mut stop: watch::Receiver<bool>) {
         let mut bell = Bell::new(&self.registry, Channel::Routes);
         let mut heard = true;
-        while !*stop.borrow() {
+        while !is_told(&stop) {
             bell.listen().await;
             match self.catch_up().await {
                 Ok(()) => heard = true,
@@ -112,7 +132,7 @@ impl Router {
     /// Keeps the snapshot on disk up to date. A hundred thousand routes take a while to write: no more than a twentieth of
     /// the time goes into it.
     async fn keep(self, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow() {
+        while !is_told(&stop) {
             let began = Instant::now();
             if self.unsaved.swap(false, Ordering::Relaxed) {
                 self.save().await;
@@ -143,6 +163,10 @@ impl Router {
             }
             RouteChanges::Gap => {
                 let (clock, rows) = self.registry.routes_snapshot().await?;
+                if clock < self.applied() {
+                    self.restore(clock, rows);
+                    return Ok(());
+                }
                 let mut gone: HashMap<_, _> =
                     self.directory.all().into_iter().map(|route| (route.tenant, ())).collect();
                 for row in rows {
@@ -176,6 +200,21 @@ impl Router {
         }
     }
 
+    /// The registry is older than what was known: somebody restored it. What it says is true, whatever is remembered.
+    fn restore(&self, clock: i64, rows: Vec<RouteRow>) {
+        tracing::warn!(
+            known = self.applied(),
+            clock,
+            "the registry has gone back in time, as after a restore: its routes replace all that were known"
+        );
+        self.directory.restore(rows.into_iter().map(|row| Arc::new(Route::from(row))));
+        for server in self.servers() {
+            server.decide(Scheduler::start_over);
+        }
+        self.clock.store(clock, Ordering::Release);
+        self.unsaved.store(true, Ordering::Relaxed);
+    }
+
     fn forget(&self, tenant: portero_kernel::TenantId) {
         self.directory.remove(tenant);
         for server in self.servers() {
@@ -206,7 +245,7 @@ impl Router {
     async fn beat(self, mut stop: watch::Receiver<bool>) {
         let mut leases = Leases::default();
         let mut pruned = Instant::now();
-        while !*stop.borrow() {
+        while !is_told(&stop) {
             if self.leash.is_slack() && leases.live != 1 {
                 tracing::warn!(
                     "this process stood still for longer than its leases last: no logins until they are renewed"
@@ -216,6 +255,7 @@ impl Router {
             self.leash.pull();
             let hurry = leases.beat(&self).await;
             self.leash.pull();
+            self.mend_watches();
             if pruned.elapsed() >= PRUNE {
                 pruned = Instant::now();
                 // The next time will do.
@@ -255,7 +295,13 @@ struct Leases {
     live: usize,
     /// Since when every beat was answered.
     answered_since: Option<Instant>,
+    /// When the last beat was sent that was answered.
+    answered: Option<Instant>,
+    /// Leases that ran out whose connections are being ended, and those that have been: told with the next beat.
+    fencing: JoinSet<Option<LapsedLease>>,
     fenced: Vec<LapsedLease>,
+    /// When that was last begun, by server and router.
+    tried: HashMap<(ServerId, RouterId), Instant>,
 }
 
 impl Leases {
@@ -264,11 +310,15 @@ impl Leases {
         // The least that the registry can be asked: if it doesn't answer that, its connections are dead, or it is.
         match timeout(SILENCE, router.learn_servers()).await {
             Ok(Ok(())) => {}
+            // That the registry is away is said by whoever follows it.
             Ok(Err(error)) => tracing::debug!(%error, "the servers can't be read"),
             Err(_) => {
                 tracing::warn!("the registry was silent for {SILENCE:?}: asking over new connections");
                 router.registry.give_up_connections();
             }
+        }
+        while let Some(ended) = self.fencing.try_join_next() {
+            self.fenced.extend(ended.ok().flatten());
         }
         let servers: Vec<Arc<Server>> = router.servers();
         let uses: Vec<Use> = servers.iter().filter_map(|server| self.use_of(server)).collect();
@@ -286,6 +336,7 @@ impl Leases {
         match timeout(BEAT_TAKES, router.registry.router_beat(&beat)).await {
             Ok(Ok(answer)) => {
                 self.answered_since.get_or_insert(sent);
+                self.answered = Some(sent);
                 router.beats.fetch_add(1, Ordering::Relaxed);
                 self.adopt(router, answer, &capacities).await
             }
@@ -302,6 +353,10 @@ impl Leases {
                         server.grant(capacity, capacity);
                         self.held.insert(server.id, capacity);
                     }
+                }
+                let lapsed = self.answered.is_some_and(|answered| answered.elapsed() > LEASE);
+                if alone || (lapsed && self.live > 1) {
+                    servers.iter().for_each(|server| server.cut_off());
                 }
                 false
             }
@@ -337,13 +392,14 @@ impl Leases {
         // After an outage of the registry everybody's lease has run out: whoever is back first must not shut the others
         // out. So only one who was answered for as long as a lease lasts may judge.
         let may_judge = self.answered_since.is_some_and(|since| since.elapsed() >= LEASE);
+        self.tried.retain(|_, began| began.elapsed() < FENCE_AGAIN);
         for lease in answer.lapsed.into_iter().filter(|_| may_judge) {
+            let key = (lease.server, lease.router);
             if let Some(admin) = router.admin_of(lease.server)
-                && fence_off(&admin, &crate::application_of(lease.router)).await.is_ok()
+                && !self.tried.contains_key(&key)
             {
-                tracing::warn!(router = %lease.router, server = %lease.server, "a router is gone: its connections were ended");
-                self.fenced.push(lease);
-                hurry = true;
+                self.tried.insert(key, Instant::now());
+                self.fencing.spawn(fence(lease, admin, Arc::clone(&router.hurry)));
             }
         }
         hurry
@@ -357,6 +413,17 @@ impl Leases {
             server.grant(0, 0);
         }
     }
+}
+
+/// Ends what a router that says nothing any more left on a server. Beside the beats: a server that hangs must not make
+/// this router miss its own.
+async fn fence(lease: LapsedLease, admin: Config, hurry: Arc<Notify>) -> Option<LapsedLease> {
+    if !fence_off(&admin, &crate::application_of(lease.router)).await {
+        return None;
+    }
+    tracing::warn!(router = %lease.router, server = %lease.server, "a router is gone: its connections were ended");
+    hurry.notify_one();
+    Some(lease)
 }
 
 impl Directory {

@@ -51,7 +51,7 @@ pub use directory::{Directory, Route};
 pub use figures::{Figures, Histogram, HistogramRecorder, ServerFigures, TenantFigures};
 pub use snapshot::SnapshotError;
 
-use dashmap::DashMap;
+use dashmap::{DashMap, DashSet};
 use follow::Leash;
 use portero_kernel::{RouterId, ServerId, Subdomain};
 use portero_pg::{Address, TenantDb, tokio_postgres::Config};
@@ -67,7 +67,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, watch as channel};
+use tokio::{
+    sync::{Notify, watch as channel},
+    task::JoinHandle,
+};
 
 /// How a router behaves.
 #[derive(Debug, Clone)]
@@ -136,6 +139,7 @@ pub enum StartError {
 struct Watched {
     server: Arc<Server>,
     admin: channel::Sender<Config>,
+    watching: JoinHandle<()>,
     row: ServerRow,
 }
 
@@ -151,6 +155,8 @@ pub struct Shared {
     options: RouterOptions,
     directory: Arc<Directory>,
     servers: DashMap<ServerId, Watched>,
+    /// Servers whose rows can't be read, by their names; each was logged.
+    unreadable: DashSet<String>,
     clock: AtomicI64,
     registry_clock: AtomicI64,
     reachable: AtomicBool,
@@ -192,10 +198,9 @@ impl Router {
         // Its last life's id, so that it has its lease again at once.
         let head = saved.as_ref().ok().and_then(|file| registry.open_snapshot_head(file).ok());
         let id = head.map_or_else(RouterId::generate, |head| head.router);
-        let read =
-            async { Ok::<_, RegistryError>((registry.routes_snapshot().await?, registry.servers().await?)) };
-        let ((clock, rows), servers, without_registry) = match read.await {
-            Ok((routes, servers)) => (routes, servers, false),
+        let ((clock, rows), servers, without_registry) = match registry.routes_snapshot().await {
+            // Where the servers are is read in a moment.
+            Ok(routes) => (routes, Vec::new(), false),
             Err(error) => {
                 let known =
                     saved.and_then(|file| registry.open_snapshot(&file).map_err(SnapshotError::Sealed));
@@ -216,6 +221,7 @@ impl Router {
             registry,
             directory,
             servers: DashMap::new(),
+            unreadable: DashSet::new(),
             clock: AtomicI64::new(clock),
             registry_clock: AtomicI64::new(clock),
             reachable: AtomicBool::new(!without_registry),
@@ -232,6 +238,9 @@ impl Router {
             options,
         }));
         servers.into_iter().for_each(|row| router.put_server(row));
+        if !without_registry && let Err(error) = router.learn_servers().await {
+            tracing::warn!(%error, "the servers can't be read yet");
+        }
         Ok(router)
     }
 
@@ -306,14 +315,40 @@ impl Router {
 
     /// Reads where the servers are; one that is new is watched from now on.
     async fn learn_servers(&self) -> Result<(), RegistryError> {
-        self.registry.servers().await?.into_iter().for_each(|row| self.put_server(row));
+        for read in self.registry.servers_each().await? {
+            match read {
+                Ok(row) => {
+                    self.unreadable.remove(&row.name);
+                    self.put_server(row);
+                }
+                Err((server, error)) => {
+                    if self.unreadable.insert(server.clone()) {
+                        tracing::error!(server, %error, "a server's row can't be read: it is used as it was known, if it was");
+                    }
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// Looks whether every server is watched; it would be used for ever as it was last seen.
+    fn mend_watches(&self) {
+        for mut watched in self.servers.iter_mut() {
+            if watched.watching.is_finished() {
+                tracing::error!(
+                    server = watched.server.name,
+                    "the watch of a server ended by itself: it begins anew"
+                );
+                let watch = watch::Watch::new(Arc::clone(&watched.server), watched.admin.subscribe());
+                watched.watching = tokio::spawn(watch.run());
+            }
+        }
     }
 
     fn put_server(&self, row: ServerRow) {
         if let Some(mut watched) = self.servers.get_mut(&row.id) {
             if watched.row.sealed_url != row.sealed_url {
-                watched.server.set_address(Address::of(&row.admin));
+                watched.server.set_address(&Address::of(&row.admin));
                 watched.admin.send_replace(row.admin.clone());
                 self.unsaved.store(true, Ordering::Relaxed);
                 watched.row = row;
@@ -334,13 +369,16 @@ impl Router {
             },
         );
         let (admin, told) = channel::channel(row.admin.clone());
-        tokio::spawn(watch::Watch::new(Arc::clone(&server), told).run());
+        let watching = tokio::spawn(watch::Watch::new(Arc::clone(&server), told).run());
         self.unsaved.store(true, Ordering::Relaxed);
-        self.servers.insert(row.id, Watched { server, admin, row });
+        self.servers.insert(row.id, Watched { server, admin, watching, row });
     }
 }
 
+/// What the names of all routers' sessions begin with.
+const APPLICATION: &str = "portero:";
+
 /// The name that a router's sessions bear on the servers.
 fn application_of(router: RouterId) -> String {
-    format!("portero:{}", router.uuid().simple())
+    format!("{APPLICATION}{}", router.uuid().simple())
 }

@@ -20,7 +20,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -61,6 +61,8 @@ pub(crate) struct Server {
     capacity: AtomicUsize,
     /// What this router was granted, and of which capacity.
     lease: Mutex<Lease>,
+    /// Nobody says what others were granted meanwhile.
+    cut_off: AtomicBool,
     /// Sessions that the server counts as this router's, less those that the router counts.
     pub(crate) drift: AtomicI64,
     scheduling: Mutex<Scheduling>,
@@ -81,13 +83,16 @@ pub(crate) struct Server {
 struct Lease {
     connections: usize,
     of: usize,
+    /// Connections that other routers were seen to have, while nobody says what they were granted.
+    others: usize,
 }
 
 impl Lease {
     /// What it is worth on a server that turned out to have less: the same part of it, so that all routers' together fit
     /// even before the registry has dealt them anew.
     fn within(self, capacity: usize) -> usize {
-        if capacity < self.of { self.connections * capacity / self.of } else { self.connections }
+        let part = if capacity < self.of { self.connections * capacity / self.of } else { self.connections };
+        part.min(capacity.saturating_sub(self.others))
     }
 }
 
@@ -164,6 +169,7 @@ impl Server {
             nudge: Notify::new(),
             capacity: AtomicUsize::new(0),
             lease: Mutex::default(),
+            cut_off: AtomicBool::new(false),
             drift: AtomicI64::new(0),
             scheduling: Mutex::new(Scheduler::new(around.options.limits)),
             cutters: DashMap::new(),
@@ -251,7 +257,28 @@ impl Server {
 
     /// So many connections may be open from now on, of a capacity that was thought to be this.
     pub(crate) fn grant(&self, connections: usize, of: usize) {
-        self.grant_again(|lease| *lease = Lease { connections, of });
+        self.cut_off.store(false, Ordering::Relaxed);
+        self.grant_again(|lease| *lease = Lease { connections, of, others: 0 });
+    }
+
+    /// The lease has run out, and others may have been given what it was for: from now on the server is looked at for
+    /// what they have there, until the next grant.
+    pub(crate) fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// So many connections others have.
+    pub(crate) fn set_others(&self, others: usize) {
+        self.grant_again(|lease| {
+            // Word of a grant came meanwhile.
+            if self.is_cut_off() {
+                lease.others = others;
+            }
+        });
     }
 
     fn grant_again(&self, change: impl FnOnce(&mut Lease)) {

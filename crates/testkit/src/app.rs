@@ -163,7 +163,20 @@ impl TestApp {
     /// # Panics
     /// If it doesn't come up.
     pub async fn sibling(&self) -> Sibling {
+        self.sibling_at(&self.env["PORTERO_REGISTRY_URL"]).await
+    }
+
+    /// The same, without the proxy that this one's way to the registry may lead through.
+    ///
+    /// # Panics
+    /// If it doesn't come up.
+    pub async fn direct_sibling(&self) -> Sibling {
+        self.sibling_at(&self.url).await
+    }
+
+    async fn sibling_at(&self, registry: &str) -> Sibling {
         let mut env = self.env.clone();
+        env.insert("PORTERO_REGISTRY_URL".to_owned(), registry.to_owned());
         env.remove("FAILPOINTS");
         env.insert("PORTERO_DATA_DIR".to_owned(), data_dir());
         let (http, operators) = (Http::public(), Http::operators());

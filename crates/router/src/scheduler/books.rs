@@ -80,6 +80,11 @@ impl<C: Connection, W> Scheduler<C, W> {
         let slot = self.slots.get_mut(&id).expect("entered while it has a slot");
         slot.state = state;
         let tenant = slot.tenant;
+        if state == State::Closing && slot.epoch < self.here_since {
+            self.slots.remove(&id);
+            self.note_activity(tenant);
+            return;
+        }
         let known = self.tenants.get_mut(&tenant).expect("a slot's tenant is known");
         let (of_tenant, of_all) = match state {
             State::Connecting => (&mut known.connecting, &mut self.connecting),

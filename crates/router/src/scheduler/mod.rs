@@ -89,6 +89,8 @@ pub struct Scheduler<C, W> {
     active_weight: u64,
     next: u64,
     epoch: u64,
+    /// Connections of an earlier epoch than this are at a place where the server is no more.
+    here_since: u64,
     breaker: Breaker,
     /// Logins that may be under way now.
     gate: usize,
@@ -136,6 +138,7 @@ impl<C: Connection, W> Scheduler<C, W> {
             active_weight: 0,
             next: 0,
             epoch: 0,
+            here_since: 0,
             breaker: Breaker::Closed,
             held_until: Duration::ZERO,
             hold: HOLD,
@@ -237,13 +240,12 @@ impl<C: Connection, W> Scheduler<C, W> {
 
     /// A login succeeded, by the route of this generation.
     pub fn opened(&mut self, now: Duration, id: SlotId, generation: i64, connection: C) {
-        let Some(slot) = self.slots.get_mut(&id) else { return };
-        if slot.state != State::Connecting {
+        let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.state == State::Connecting) else {
             // It began before the server stopped answering, and nobody waits for it any more.
             self.evictions[Reason::Stale as usize] += 1;
             self.wishes.push(Wish::Close { slot: id, connection });
             return;
-        }
+        };
         let tenant = slot.tenant;
         slot.generation = generation;
         self.gate = (self.gate + 1).min(self.limits.logins);
@@ -384,27 +386,52 @@ impl<C: Connection, W> Scheduler<C, W> {
 
     /// The server does not answer. Every connection is of the past, those lent are cut, and nobody waits.
     pub fn trip(&mut self) {
-        self.epoch += 1;
         self.breaker = Breaker::Open;
+        self.end_epoch();
         self.ring.clear();
         self.founded = 0;
-        let tenants: Vec<TenantId> = self.tenants.keys().copied().collect();
-        for tenant in tenants {
-            let known = self.tenants.get_mut(&tenant).expect("listed just now");
-            known.place = None;
-            for idle in std::mem::take(&mut known.idle) {
-                self.idle_order.remove(&idle.rank);
-                self.close(idle.slot, idle.connection, State::Idle, Reason::Stale);
-            }
+        for tenant in self.known() {
+            self.tenants.get_mut(&tenant).expect("listed just now").place = None;
             self.refuse_waiters(tenant, Refusal::ServerDown);
         }
         let held = self.slots.iter().filter(|(_, slot)| slot.state == State::InUse);
         self.wishes.extend(held.map(|(&slot, _)| Wish::Cut { slot }));
-        // A login under way may hang for long. It should stand in nobody's way when the server answers again.
+    }
+
+    /// What connections were opened by is not to be gone by any more, as when the server's address is another, or routes
+    /// begin to be counted anew. Those lent are closed when they come back; who waits waits on.
+    pub fn start_over(&mut self, now: Duration) {
+        self.end_epoch();
+        for tenant in self.known() {
+            let known = self.tenants.get_mut(&tenant).expect("listed just now");
+            known.generation = 0;
+            (known.shut_until, known.full_until) = (None, None);
+            self.enlist(tenant);
+            self.note_activity(tenant);
+        }
+        self.pump(now);
+    }
+
+    /// Nothing that was opened, or is being opened, is lent again.
+    fn end_epoch(&mut self) {
+        self.epoch += 1;
+        while self.evict_longest_idle(Reason::Stale) {}
+        // A login under way may hang for long. It should stand in nobody's way.
         let under_way = self.slots.iter().filter(|(_, slot)| slot.state == State::Connecting);
         for id in under_way.map(|(&id, _)| id).collect::<Vec<SlotId>>() {
             self.leave(id, State::Connecting);
             self.enter(id, State::Closing);
+        }
+    }
+
+    /// The server answers at another place than before it stopped answering. What is left of older connections is where
+    /// it is no more, and may take long to end there: it takes up nothing here.
+    pub fn moved(&mut self, now: Duration) {
+        self.here_since = self.epoch;
+        let left =
+            self.slots.iter().filter(|(_, slot)| slot.state == State::Closing && slot.epoch < self.epoch);
+        for id in left.map(|(&id, _)| id).collect::<Vec<SlotId>>() {
+            self.gone(now, id);
         }
     }
 
@@ -523,6 +550,10 @@ impl<C: Connection, W> Scheduler<C, W> {
             slot.epoch == self.epoch
                 && self.tenants.get(&slot.tenant).is_some_and(|known| slot.generation >= known.generation)
         })
+    }
+
+    fn known(&self) -> Vec<TenantId> {
+        self.tenants.keys().copied().collect()
     }
 
     fn counts_open(&self) -> usize {

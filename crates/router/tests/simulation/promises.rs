@@ -246,6 +246,50 @@ fn a_server_that_answers_again_serves_at_once_and_soon_at_full_speed() {
     assert_eq!(world.scheduler.breaker(), Breaker::Closed);
 }
 
+#[test]
+fn a_server_that_answers_elsewhere_does_not_wait_for_connections_to_end_where_it_was() {
+    let mut world = World::new(plenty(), Nature { close: Duration::from_secs(60), ..SWIFT }, &[1; 20], 5);
+    world.grant(10);
+    for tenant in 0..10 {
+        world.ask(Order { tenant, hold: 100 * MS, patience: None, again: None });
+    }
+    world.run(50 * MS);
+    world.trip();
+    world.run(50 * MS);
+    world.heal_elsewhere();
+    assert_eq!(world.counts().open(), world.counts().in_use, "those in use come back first");
+    for tenant in 10..20 {
+        world.ask(Order { tenant, hold: MS, patience: None, again: None });
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.story.served.len(), 20);
+}
+
+#[test]
+fn what_was_opened_before_routes_are_counted_anew_is_not_lent_after() {
+    let mut world = World::new(plenty(), Nature { login: 20 * MS, ..SWIFT }, &[1; 4], 5);
+    world.grant(10);
+    let order = |tenant, hold| Order { tenant, hold, patience: None, again: None };
+    // One that lies idle, one in use, one under way; and each tenant's route has come far.
+    for _ in 0..3 {
+        (0..4).for_each(|tenant| world.change(tenant, true));
+    }
+    world.ask(order(0, MS));
+    world.ask(order(1, 200 * MS));
+    world.run(50 * MS);
+    world.ask(order(2, MS));
+    world.run(MS);
+    assert_eq!((world.counts().idle, world.counts().in_use, world.counts().connecting), (1, 1, 1));
+    let before = world.story.logins;
+    world.start_over();
+    (0..3).for_each(|tenant| world.ask(order(tenant, MS)));
+    // The world looks at the epoch of each connection that is lent.
+    world.run(Duration::from_secs(1));
+    assert_eq!((world.story.served[&0], world.story.served[&1], world.story.served[&2]), (2, 2, 2));
+    assert!(world.story.logins >= before + 3);
+    world.assert_quiet();
+}
+
 /// What the registry has of a router: it counts for the greatest of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Row {

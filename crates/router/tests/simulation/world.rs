@@ -193,6 +193,8 @@ pub(crate) struct World {
     /// Logins that succeeded since the server answers again.
     healed: Option<usize>,
     open: bool,
+    /// Sessions of an earlier epoch are at another place.
+    here_since: u64,
 }
 
 pub(crate) fn tenant_id(tenant: usize) -> TenantId {
@@ -220,6 +222,7 @@ impl World {
             untroubled: true,
             healed: None,
             open: true,
+            here_since: 0,
         };
         world.after(Duration::ZERO, Event::Tick);
         world
@@ -313,6 +316,28 @@ impl World {
             self.scheduler.heal(self.now);
             self.note(None);
         }
+    }
+
+    /// The server answers again, at another place: what is left at the old one counts no more.
+    pub(crate) fn heal_elsewhere(&mut self) {
+        if !self.open {
+            self.here_since = self.scheduler.epoch();
+            self.slots.retain(|_, slot| slot.doing != Doing::Closing);
+            self.scheduler.moved(self.now);
+            self.heal();
+        }
+    }
+
+    /// Routes are counted anew, from the first generation.
+    pub(crate) fn start_over(&mut self) {
+        for slot in self.slots.values_mut().filter(|slot| slot.doing == Doing::Connecting) {
+            slot.doing = Doing::Closing;
+        }
+        for route in &mut self.routes {
+            route.generation = 1;
+        }
+        self.scheduler.start_over(self.now);
+        self.note(None);
     }
 
     /// A session ends by itself; word of it comes a little later.
@@ -544,7 +569,11 @@ impl World {
                     assert_ne!(found.doing, Doing::Closing, "closed twice");
                     found.doing = Doing::Closing;
                     drop(connection);
-                    self.soon(Event::Close(slot));
+                    if found.epoch < self.here_since {
+                        self.slots.remove(&slot);
+                    } else {
+                        self.soon(Event::Close(slot));
+                    }
                 }
                 Wish::Cut { slot } => {
                     assert_eq!(self.slots[&slot].doing, Doing::InUse, "cut what nobody has");
