@@ -129,6 +129,39 @@ async fn when_the_primary_is_gone_its_promoted_standby_serves() {
 }
 
 #[tokio::test]
+async fn a_primary_that_vanished_holds_no_slot_of_its_successor() {
+    let primary = TestCluster::with_settings(&[("max_connections", "33")]).await;
+    let proxy = primary.proxy();
+    let app = TestApp::start().await;
+    let companies = app.sign_up_on("ill", &primary, proxy.address(), &SIX).await;
+    let standby = primary.standby().await;
+    let hosts = format!("{},{}", proxy.address(), standby.address());
+    let url = primary.url(proxy.address(), "postgres").replace(&proxy.address().to_string(), &hosts)
+        + "?target_session_attrs=read-write";
+    app.registry().await.server_upsert("ill", &url.into()).await.unwrap();
+    let mut load = Load::on(&app, &companies).clients(12).eager().expecting(&AWAY).start();
+    // The primary was away for a moment while it was copied.
+    load.healed().await;
+    load.phase("well");
+    load.were_answered(300).await;
+    assert!(capacity(&app).await <= 6.0, "every slot is taken");
+    load.phase("vanished");
+    // Nobody hears of an end: not the router, nor whoever waits for its connections to end.
+    proxy.set(Mode::BlackHole);
+    load.refused("tenant-database-unavailable").await;
+    standby.promote().await;
+    load.phase("succeeded");
+    let took = load.healed().await;
+    figure("after a primary that vanished, served after", took);
+    assert!(took < HEALED, "{took:?}");
+    load.came_back(300).await;
+    let report = load.stop().await;
+    report.print("a primary that vanished");
+    let after = report.phase("succeeded");
+    assert!(after.within(0.99) < Duration::from_secs(3), "{after}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_away_or_full_is_not_knocked_at_by_every_request() {
     let server = TestCluster::with_settings(&[("max_connections", "40")]).await;
     let proxy = server.proxy();

@@ -37,9 +37,13 @@ const MANAGED_HBA: [&str; 1] = ["host all all 127.0.0.1/32 scram-sha-256"];
 const SETTINGS: [(&str, &str); 3] =
     [("max_connections", "400"), ("fsync", "off"), ("full_page_writes", "off")];
 
+type Settings = Vec<(String, String)>;
+
 /// A cluster with Portero's role in it. It is deleted with its process, however that ends.
 pub struct TestCluster {
     cluster: Mutex<Cluster>,
+    /// As it was first started.
+    settings: Settings,
     port: u16,
     superuser_password: String,
     password: String,
@@ -78,7 +82,10 @@ impl TestCluster {
     }
 
     async fn with(hba: &'static [&'static str], settings: &[(&str, &str)]) -> Arc<Self> {
-        let options = options(scratch_dir("cluster"), hba, settings);
+        let settings = SETTINGS.iter().chain(settings);
+        let settings: Settings =
+            settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let options = options(scratch_dir("cluster"), hba, settings.clone());
         let cluster = spawn_blocking(move || Cluster::start(options).expect("a cluster starts"));
         let cluster = cluster.await.expect("starting a cluster doesn't panic");
         let this = Self {
@@ -86,6 +93,7 @@ impl TestCluster {
             superuser_password: cluster.superuser_password().to_owned(),
             password: Uuid::new_v4().simple().to_string(),
             cluster: Mutex::new(cluster),
+            settings,
             registries: AtomicU32::new(0),
         };
         this.prepare().await;
@@ -112,7 +120,7 @@ impl TestCluster {
                 .status();
             assert!(copied.is_ok_and(|status| status.success()), "{} is copied", original.display());
             fs::write(data_dir.join("pg/standby.signal"), "").expect("it is told that it is a standby");
-            Cluster::start(options(data_dir, &HBA, &[])).expect("a standby starts")
+            Cluster::start(options(data_dir, &HBA, this.settings.clone())).expect("a standby starts")
         });
         let cluster = cluster.await.expect("starting a standby doesn't panic");
         self.resume().await;
@@ -121,6 +129,7 @@ impl TestCluster {
             superuser_password: self.superuser_password.clone(),
             password: self.password.clone(),
             cluster: Mutex::new(cluster),
+            settings: self.settings.clone(),
             registries: AtomicU32::new(0),
         })
     }
@@ -318,12 +327,11 @@ impl TestCluster {
     }
 }
 
-fn options(data_dir: PathBuf, hba: &[&str], settings: &[(&str, &str)]) -> ClusterOptions {
+fn options(data_dir: PathBuf, hba: &[&str], settings: Settings) -> ClusterOptions {
     let binaries = Binaries::find(None).expect("PostgreSQL is installed");
     let mut options = ClusterOptions::new(binaries, data_dir);
     options.lifetime = Lifetime::Throwaway;
-    let settings = SETTINGS.iter().chain(settings);
-    options.settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    options.settings = settings;
     options.hba = hba.iter().map(|line| (*line).to_owned()).collect();
     options
 }
