@@ -11,7 +11,7 @@ mod worker;
 mod workflow;
 pub mod workflows;
 
-pub use server::ServerError;
+pub use server::{ServerError, left_of};
 pub use worker::{Worker, WorkerOptions};
 pub use workflow::{Direction, Load, Plan, Workflow};
 

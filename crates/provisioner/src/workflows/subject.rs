@@ -5,8 +5,8 @@
 //! name: those of a worker that is frozen, of a process that was killed, of a try whose answer was lost. What they were
 //! told to do has happened by then or never will. One that is opened later finds, looking, that the job is another's.
 
-use crate::{ServerError, engine::StepError, points, server};
-use portero_kernel::{JobId, RoleName, with_causes};
+use crate::{engine::StepError, points, server};
+use portero_kernel::{RoleName, with_causes};
 use portero_pg::{Session, prove};
 use portero_registry::{Claim, Lease, Registry, RegistryError, TenantLogin, TenantRow};
 use tokio_postgres::Config;
@@ -53,17 +53,10 @@ impl Subject {
     }
 
     async fn session_in(&self, database: &str) -> Result<Session, StepError> {
-        let session = session_of(&self.admin, database, self.lease.job()).await?;
+        let session = server::session_of_job_in(&self.admin, database, self.lease.job()).await?;
         self.registry.lease_check(&self.lease).await?;
         server::end_others_of_that_name(&session).await?;
         points::pass("opened").await?;
         Ok(session)
     }
-}
-
-/// Portero's own login, under the name of a job.
-pub(crate) async fn session_of(admin: &Config, database: &str, job: JobId) -> Result<Session, ServerError> {
-    let mut config = admin.clone();
-    config.application_name(format!("portero job {job}"));
-    server::session_in(&config, database).await
 }
