@@ -5,10 +5,12 @@
 
 pub mod engine;
 pub mod fence;
+mod reaper;
 mod server;
 mod worker;
 pub mod workflows;
 
+pub use reaper::reap;
 pub use server::ServerError;
 pub use worker::{Worker, WorkerOptions};
 

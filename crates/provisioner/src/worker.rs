@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{self, LEASE},
-    workflows::create_tenant,
+    workflows::{create_tenant, purge_tenant},
 };
 use portero_kernel::{JobId, with_causes};
 use portero_registry::{Bell, Channel, Claim, JobStatus, Registry, RegistryError};
@@ -104,6 +104,7 @@ impl Worker {
         let job = claim.lease.job();
         let outcome = match claim.job.kind.as_str() {
             create_tenant::KIND => self.create_tenant(claim).await,
+            purge_tenant::KIND => self.purge_tenant(claim).await,
             other => {
                 tracing::error!(%job, kind = other, "this version of Portero doesn't know this kind of job");
                 Err(RegistryError::Unreadable("job's kind"))
@@ -124,5 +125,10 @@ impl Worker {
     async fn create_tenant(&self, claim: &Claim) -> Result<JobStatus, RegistryError> {
         let context = create_tenant::Context::load(&self.registry, claim).await?;
         engine::run(&self.registry, claim, &create_tenant::STEPS, &context).await
+    }
+
+    async fn purge_tenant(&self, claim: &Claim) -> Result<JobStatus, RegistryError> {
+        let context = purge_tenant::Context::load(&self.registry, claim).await?;
+        engine::run(&self.registry, claim, &purge_tenant::STEPS, &context).await
     }
 }
