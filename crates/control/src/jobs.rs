@@ -87,7 +87,7 @@ impl Control {
         let status = match job.status {
             JobStatus::Running | JobStatus::Undoing => "running",
             JobStatus::Done => "done",
-            JobStatus::Undone | JobStatus::Stuck => "failed",
+            JobStatus::Undone | JobStatus::Stuck | JobStatus::Abandoned => "failed",
         };
         let steps = job
             .steps

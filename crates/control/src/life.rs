@@ -6,7 +6,7 @@
 use crate::{Change, Control, Known, TenantError, signup::new_subdomain};
 use portero_kernel::{JobId, RoleName, Subdomain, TenantId};
 use portero_provisioner::{fence, workflows};
-use portero_registry::{FormerSubdomain, RegistryError, TenantRow, TenantStatus};
+use portero_registry::{FormerSubdomain, JobStatus, RegistryError, TenantRow, TenantStatus};
 use serde::Serialize;
 use std::{collections::BTreeSet, time::Duration};
 use time::OffsetDateTime;
@@ -196,11 +196,11 @@ impl Control {
             found => found?,
         };
         match (tenant.status, tenant.purge_after) {
-            // A job that is under way is told again; one that failed is followed by another.
+            // A job that is under way or stuck is told again; one that a person gave up is followed by another.
             (TenantStatus::Purging, _) => {
                 let newest = self.registry.job_of_tenant(tenant.id, workflows::purge_tenant::KIND).await?;
                 if let Some(job) = newest
-                    && self.registry.job_by_id(job).await?.is_some_and(|job| !job.status.is_at_rest())
+                    && self.registry.job_by_id(job).await?.is_some_and(|job| job.status != JobStatus::Abandoned)
                 {
                     return Ok(Purge::Job(job));
                 }

@@ -1,6 +1,7 @@
 //! What Portero's own role does on a tenants' server, statement by statement. Each can be repeated.
 
-use portero_kernel::{DatabaseName, RoleName, TenantId};
+use crate::{engine::StepError, points};
+use portero_kernel::{DatabaseName, RoleName, TenantId, with_causes};
 use portero_pg::{
     Class, EndError, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal,
 };
@@ -18,6 +19,9 @@ pub enum ServerError {
     /// A database or role of that name is somebody else's: never adopted, never dropped.
     #[error("{0} exists and bears another mark")]
     Foreign(String),
+    /// An earlier session of a job was told to end and is still there.
+    #[error("an earlier session of this job doesn't end")]
+    EarlierSession,
     /// Sessions of the tenant's role were told to end and are still there.
     #[error("{0} sessions of the tenant don't end: look at their processes on the server, and try again")]
     SessionsLeft(usize),
@@ -39,8 +43,20 @@ impl ServerError {
         match self {
             Self::Postgres(error) => !matches!(classify(error), Class::Other),
             Self::Foreign(_) => false,
-            Self::SessionsLeft(_) => true,
+            Self::SessionsLeft(_) | Self::EarlierSession => true,
         }
+    }
+}
+
+impl From<ServerError> for StepError {
+    fn from(error: ServerError) -> Self {
+        if error.may_pass() { Self::Again(with_causes(&error)) } else { Self::Never(with_causes(&error)) }
+    }
+}
+
+impl From<Error> for StepError {
+    fn from(error: Error) -> Self {
+        ServerError::from(error).into()
     }
 }
 
@@ -51,6 +67,25 @@ pub(crate) async fn session_in(admin: &Config, database: &str) -> Result<Session
     let mut config = admin.clone();
     config.dbname(database);
     Ok(connect(&config).await?)
+}
+
+/// Ends all other sessions of this one's name and role, and waits until they have ended.
+pub(crate) async fn end_others_of_that_name(session: &Session) -> Result<()> {
+    // A second look, for one that had ended by itself when it was told to: that is answered like one that stays.
+    for _ in 0..2 {
+        let told = session
+            .query(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_catalog.pg_stat_activity
+                 WHERE application_name = current_setting('application_name')
+                   AND usename = current_user AND pid <> pg_backend_pid()",
+                &[],
+            )
+            .await?;
+        if told.iter().all(|row| row.get(0)) {
+            return Ok(());
+        }
+    }
+    Err(ServerError::EarlierSession)
 }
 
 /// What is known of a database on the server.
@@ -103,6 +138,7 @@ pub(crate) async fn create_database(
         Found::Foreign => return Err(ServerError::Foreign(format!("database {database}"))),
         Found::Ours => {}
         Found::Nothing => {
+            points::hold("create").await;
             session
                 .batch_execute(&format!(
                     "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' STRATEGY wal_log ALLOW_CONNECTIONS false"
@@ -110,6 +146,7 @@ pub(crate) async fn create_database(
                 .await?;
         }
     }
+    points::hold("created").await;
     session.batch_execute(&format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC")).await?;
     session
         .batch_execute(&format!("COMMENT ON DATABASE {name} IS {}", literal(&database_mark(tenant))))
@@ -195,6 +232,7 @@ pub(crate) async fn drop_database_and_role(
     tenant: TenantId,
 ) -> Result<()> {
     drop_database(session, database, tenant).await?;
+    points::hold("dropped").await;
     drop_role(session, &RoleName::from(database), tenant).await
 }
 

@@ -1,9 +1,6 @@
 //! Workers: claim a job, go on with it until it rests, claim the next.
 
-use crate::{
-    engine::{self, LEASE},
-    workflows::{create_tenant, purge_tenant},
-};
+use crate::{engine::LEASE, workflows};
 use portero_kernel::{JobId, with_causes};
 use portero_registry::{Bell, Channel, Claim, JobStatus, Registry, RegistryError};
 use std::{sync::Arc, time::Duration};
@@ -102,11 +99,10 @@ impl Worker {
 
     async fn go_on(&self, claim: &Claim) {
         let job = claim.lease.job();
-        let outcome = match claim.job.kind.as_str() {
-            create_tenant::KIND => self.create_tenant(claim).await,
-            purge_tenant::KIND => self.purge_tenant(claim).await,
-            other => {
-                tracing::error!(%job, kind = other, "this version of Portero doesn't know this kind of job");
+        let outcome = match workflows::of_kind(&claim.job.kind) {
+            Some(workflow) => workflow.run(&self.registry, claim).await,
+            None => {
+                tracing::error!(%job, kind = claim.job.kind, "this version of Portero doesn't know this kind of job");
                 Err(RegistryError::Unreadable("job's kind"))
             }
         };
@@ -120,15 +116,5 @@ impl Worker {
                 tracing::error!(%job, error = with_causes(&error), "a job was left for another try");
             }
         }
-    }
-
-    async fn create_tenant(&self, claim: &Claim) -> Result<JobStatus, RegistryError> {
-        let context = create_tenant::Context::load(&self.registry, claim).await?;
-        engine::run(&self.registry, claim, &create_tenant::STEPS, &context).await
-    }
-
-    async fn purge_tenant(&self, claim: &Claim) -> Result<JobStatus, RegistryError> {
-        let context = purge_tenant::Context::load(&self.registry, claim).await?;
-        engine::run(&self.registry, claim, &purge_tenant::STEPS, &context).await
     }
 }

@@ -1,7 +1,7 @@
 //! Names that were given up, and the end of a tenant: deleted with its data kept for a while, then purged, of which a
 //! tombstone is left. Who may change what, and in which order, is said by `control` and by the purge's workflow.
 
-use crate::{Lease, Registry, RegistryError, Result, TenantStatus, route_changed_in_txn};
+use crate::{Lease, NewJob, Registry, RegistryError, Result, TenantStatus, route_changed_in_txn};
 use deadpool_postgres::Transaction;
 use portero_kernel::{DatabaseName, JobId, ServerId, Subdomain, TenantId};
 use portero_pg::{lock_key, violated_constraint};
@@ -239,14 +239,8 @@ impl Registry {
     /// there to be purged. To be called with the tenant's lock held: whoever brings it back looks first, and holds that.
     ///
     /// # Errors
-    /// The registry.
-    pub async fn purge_insert(
-        &self,
-        job: JobId,
-        kind: &'static str,
-        steps: &[&'static str],
-        tenant: TenantId,
-    ) -> Result<bool> {
+    /// [`RegistryError::JobOpen`] where another job for it is not at rest.
+    pub async fn purge_insert(&self, job: &NewJob<'_>, tenant: TenantId) -> Result<bool> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
         let row = txn
@@ -257,19 +251,9 @@ impl Registry {
             )
             .await?;
         let Some(row) = row else { return Ok(false) };
-        let subdomain: &str = row.get(0);
-        txn.execute(
-            "INSERT INTO jobs (id, kind, tenant_id, subdomain) VALUES ($1, $2, $3, $4)",
-            &[&job.uuid(), &kind, &tenant.uuid(), &subdomain],
-        )
-        .await?;
-        txn.execute(
-            "INSERT INTO job_steps (job_id, position, name)
-             SELECT $1, position::integer, name FROM unnest($2::text[]) WITH ORDINALITY AS step (name, position)",
-            &[&job.uuid(), &steps],
-        )
-        .await?;
-        txn.execute("SELECT pg_notify('portero_jobs', $1)", &[&job.to_string()]).await?;
+        let subdomain =
+            Subdomain::parse(row.get("subdomain")).map_err(|_| RegistryError::Unreadable("subdomain"))?;
+        self.job_insert_in_txn(&txn, job, tenant, &subdomain).await?;
         txn.commit().await?;
         Ok(true)
     }

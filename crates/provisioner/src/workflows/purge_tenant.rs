@@ -1,25 +1,32 @@
 //! The end of a tenant: its role fenced out, its database and role dropped, a tombstone in its place, and all of that
 //! proven by looking for what is left.
 //!
-//! There is no way back from the first drop, so no step has an undo. A job that failed is followed by another, which finds
-//! done what was done.
+//! There is no way back from the first drop, so it goes forward only: what fails is tried again, or waits for a person.
 
+use super::subject::fenced_session;
 use crate::{
-    ServerError,
+    Direction, Plan,
     engine::{Step, StepError},
     fence, server,
 };
 use portero_kernel::{DatabaseName, JobId, RoleName, TenantId};
 use portero_pg::Session;
-use portero_registry::{Claim, Lease, Registry, RegistryError, ServerRow};
+use portero_registry::{Claim, Lease, NewJob, Registry, RegistryError, ServerRow};
 use serde::Serialize;
 use std::time::Duration;
 
 /// The job's kind in the log.
 pub const KIND: &str = "purge_tenant";
 
-/// The steps, in order.
-pub static STEPS: [Step<Context>; 5] = [
+/// The workflow.
+pub static WORKFLOW: Plan<Context> = Plan {
+    kind: KIND,
+    direction: Direction::ForwardOnly,
+    steps: &STEPS,
+    load: |registry, claim| Box::pin(Context::load(registry, claim)),
+};
+
+static STEPS: [Step<Context>; 5] = [
     Step::new("fence", |c| Box::pin(raise_fence(c))),
     Step::new("drop_database", |c| Box::pin(drop_database(c))),
     Step::new("drop_role", |c| Box::pin(drop_role(c))),
@@ -31,10 +38,11 @@ pub static STEPS: [Step<Context>; 5] = [
 /// lock held.
 ///
 /// # Errors
-/// The registry.
+/// [`RegistryError::JobOpen`] where another job for it is not at rest, or the registry.
 pub async fn begin(registry: &Registry, job: JobId, tenant: TenantId) -> Result<bool, RegistryError> {
     let steps: Vec<_> = STEPS.iter().map(Step::name).collect();
-    registry.purge_insert(job, KIND, &steps, tenant).await
+    let job = NewJob { id: job, kind: KIND, steps: &steps, secret: None, claim: None };
+    registry.purge_insert(&job, tenant).await
 }
 
 /// What the steps work with.
@@ -47,11 +55,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Reads what the steps of a claimed job need: of the tenant, or of its tombstone.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn load(registry: &Registry, claim: &Claim) -> Result<Self, RegistryError> {
+    /// Reads what the steps need: of the tenant, or of its tombstone.
+    async fn load(registry: &Registry, claim: &Claim) -> Result<Self, RegistryError> {
         let tenant = claim.job.tenant;
         let (database, server) = match registry.tenant_by_id(tenant).await? {
             Some(row) => (row.database, row.server),
@@ -71,9 +76,9 @@ impl Context {
     }
 
     /// Portero's own session in the server's maintenance database.
-    async fn on_server(&self) -> Result<Session, ServerError> {
+    async fn on_server(&self) -> Result<Session, StepError> {
         let admin = &self.server.admin;
-        server::session_in(admin, admin.get_dbname().unwrap_or("postgres")).await
+        fenced_session(&self.registry, &self.lease, admin, admin.get_dbname().unwrap_or("postgres")).await
     }
 }
 
