@@ -1,8 +1,8 @@
 //! `portero tenant` rename, delete, undelete, purge.
 
-use super::{label, wait, who_knows};
+use super::{label, who_knows};
 use crate::{
-    commands::Direct,
+    commands::{Direct, confirm, jobs::watch},
     output::{Failure, Output},
 };
 use anyhow::{Context, anyhow};
@@ -72,7 +72,7 @@ pub(super) async fn rename(direct: &Direct, args: &RenameArgs, output: Output) -
 pub(super) async fn delete(direct: &Direct, args: &DeleteArgs, output: Output) -> Result<ExitCode, Failure> {
     let names = args.subdomains.iter().map(|raw| label(raw)).collect::<Result<Vec<Subdomain>, _>>()?;
     for name in names.iter().filter(|_| !args.yes) {
-        confirm(name, "delete", output)?;
+        confirm(name.as_str(), "delete", output)?;
     }
     let changes = direct.control.delete(&names, Duration::from_secs(args.drain)).await?;
     match changes.as_slice() {
@@ -118,7 +118,7 @@ pub(super) async fn undelete(direct: &Direct, subdomain: &str, output: Output) -
 pub(super) async fn purge(direct: &Direct, args: &PurgeArgs, output: Output) -> Result<ExitCode, Failure> {
     let name = label(&args.subdomain)?;
     if !args.yes {
-        confirm(&name, "purge", output)?;
+        confirm(name.as_str(), "purge", output)?;
     }
     let grace = if args.before_grace { Grace::Waive } else { Grace::Respect };
     let (purged, already) = match direct.control.purge(&name, grace).await? {
@@ -133,8 +133,7 @@ pub(super) async fn purge(direct: &Direct, args: &PurgeArgs, output: Output) -> 
         let text = |key: &str| look[key].as_str().unwrap_or_default().to_owned();
         output.line(format_args!("  {:<22} {}", text("what"), text("place")));
     }
-    output
-        .line(format_args!("Nobody else can have its name before {}.", purged.quarantined_until.date()));
+    output.line(format_args!("Nobody else can have its name before {}.", purged.quarantined_until.date()));
     output.line(who_knows(&known));
     Ok(ExitCode::SUCCESS)
 }
@@ -153,7 +152,7 @@ async fn see_through(
     job: JobId,
     output: Output,
 ) -> Result<PurgedView, Failure> {
-    let status = match tokio::time::timeout(PURGE_TAKES, wait(direct, job, output)).await {
+    let status = match tokio::time::timeout(PURGE_TAKES, watch(direct, job, &[], output)).await {
         Ok(job) => job?.status,
         Err(_) => "running",
     };
@@ -164,16 +163,11 @@ async fn see_through(
     let row = direct.registry.job_by_id(job).await?.context("the job has vanished from the registry")?;
     let error = row.error.map(|error| format!(": {error}")).unwrap_or_default();
     Err(Failure::Failed(match status {
-        "running" => anyhow!("{name} is being purged by job {job}, which goes on and can be watched: portero jobs show {job}"),
-        _ => anyhow!("{name} is not purged yet, and can't be brought back{error}. When that is mended: portero jobs retry {job}"),
+        "running" => anyhow!(
+            "{name} is being purged by job {job}, which goes on and can be watched: portero jobs show {job}"
+        ),
+        _ => anyhow!(
+            "{name} is not purged yet, and can't be brought back{error}. When that is mended: portero jobs retry {job}"
+        ),
     }))
-}
-
-/// Asks for the name to be typed.
-fn confirm(name: &Subdomain, what: &str, output: Output) -> Result<(), Failure> {
-    let typed = output.ask(format_args!("To {what} it, type its subdomain ({name}): "))?;
-    if typed == name.as_str() {
-        return Ok(());
-    }
-    Err(Failure::Failed(anyhow!("{name} was not typed: nothing was done. With --yes it isn't asked for")))
 }
