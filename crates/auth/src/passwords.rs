@@ -21,14 +21,18 @@ use argon2::{ARGON2ID_IDENT, Argon2, Params, Version};
 use memory::Memory;
 use places::Places;
 use portero_kernel::{ExposeSecret, Refusal, SecretString};
+use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 /// OWASP's Password Storage Cheat Sheet, argon2id: 19 MiB, two passes, one lane. Also RustCrypto's default.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// How long one waits for a turn: who waits holds a request, and somebody who looks at a form.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a hash.
 const OUTPUT: usize = 32;
 
@@ -173,7 +177,8 @@ impl Passwords {
         T: Send + 'static,
         F: FnOnce() -> Result<T, AuthError> + Send + 'static,
     {
-        let turn = self.places.claim(claimant)?.turn().await;
+        let place = self.places.claim(claimant)?;
+        let turn = timeout(PATIENCE, place.turn()).await.map_err(|_| AuthError::Busy)?;
         spawn_blocking(move || {
             let _held_until_computed = turn;
             work()

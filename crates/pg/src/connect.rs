@@ -16,12 +16,15 @@ use tokio_postgres::{Client, Config, Error, config::TargetSessionAttrs};
 ///
 /// They are set on the role, for whoever logs in as it, and again by each login of ours: a role may change its own
 /// settings, and what the client asks for outranks them.
-pub const TENANT_SESSION: [(&str, &str); 7] = [
+pub const TENANT_SESSION: [(&str, &str); 10] = [
     ("search_path", "public"),
     ("statement_timeout", "10s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "15s"),
+    ("idle_session_timeout", "0"),
     ("client_connection_check_interval", "2s"),
+    ("client_min_messages", "notice"),
+    ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     ("local_preload_libraries", ""),
 ];

@@ -46,7 +46,10 @@ pub fn classify(error: &Error) -> Class {
         SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN
         | SqlState::CANNOT_CONNECT_NOW
-        | SqlState::READ_ONLY_SQL_TRANSACTION => Class::Unavailable,
+        | SqlState::READ_ONLY_SQL_TRANSACTION
+        | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Class::Unavailable,
+        // idle_session_timeout: tokio-postgres has no name for it.
+        ref other if other.code() == "57P05" => Class::Unavailable,
         ref other if other.code().starts_with("08") => Class::Unavailable,
         _ => Class::Other,
     }

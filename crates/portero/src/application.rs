@@ -131,6 +131,7 @@ impl Application {
                 .configure(portero_web::configure)
         })
         .workers(plan.workers)
+        .max_connections(sockets_per_worker(plan.workers))
         .keep_alive(Duration::from_secs(75))
         .client_request_timeout(Duration::from_secs(10))
         .shutdown_timeout(DRAIN.as_secs())
@@ -180,6 +181,16 @@ impl Application {
         self.routing.await?;
         Ok(())
     }
+}
+
+/// So many clients' connections as leave some descriptors for databases, files, and the operators' listener: without any
+/// left, nobody could even ask what is wrong.
+fn sockets_per_worker(workers: usize) -> usize {
+    const OTHERS: u64 = 1024;
+    const MOST: usize = 25_000;
+    let all = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let ours = all.saturating_sub(OTHERS).max(all / 2);
+    usize::try_from(ours).unwrap_or(usize::MAX).div_euclid(workers.max(1)).clamp(16, MOST)
 }
 
 /// What this process is called among the routers: its machine, and where it listens.

@@ -1,6 +1,6 @@
 //! What commands print: calm and aligned for people, JSON for programs; and how they end.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+#![expect(clippy::print_stderr, reason = "the one place that prints")]
 
 use serde::Serialize;
 use std::{
@@ -22,14 +22,14 @@ impl Output {
     /// A line for people; nothing for programs.
     pub(crate) fn line(self, text: impl fmt::Display) {
         if !self.json {
-            println!("{text}");
+            put(text);
         }
     }
 
     /// The answer for programs; nothing for people.
     pub(crate) fn json(self, value: &impl Serialize) {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(value).expect("our own types are JSON"));
+            put(serde_json::to_string_pretty(value).expect("our own types are JSON"));
         }
     }
 
@@ -111,4 +111,9 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
+}
+
+/// On stdout. Somebody who has closed it reads no more: nothing to fail for.
+fn put(text: impl fmt::Display) {
+    let _ = writeln!(io::stdout(), "{text}");
 }

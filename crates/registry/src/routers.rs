@@ -80,6 +80,8 @@ pub struct Answer {
     pub lapsed: Vec<LapsedLease>,
     /// The value of the route clock now.
     pub clock: i64,
+    /// How many beats were counted under this router's id, this one included.
+    pub beats: i64,
 }
 
 /// A router that lives.
@@ -131,7 +133,7 @@ impl Registry {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
         lock_budgets(&txn, &beat.servers).await?;
-        router_upsert(&txn, beat).await?;
+        let beats = router_upsert(&txn, beat).await?;
         leases_forget(&txn, &beat.fenced).await?;
         let known = leases_of(&txn, &beat.servers).await?;
         let mut granted = Vec::with_capacity(beat.servers.len());
@@ -150,7 +152,24 @@ impl Registry {
         }
         let (live, clock) = routers_count_and_clock(&txn).await?;
         txn.commit().await?;
-        Ok(Answer { granted, live, lapsed, clock })
+        Ok(Answer { granted, live, lapsed, clock, beats })
+    }
+
+    /// How many beats were counted of a router whose leases last, and how long ago the last one was.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn router_last_beat(&self, router: RouterId) -> Result<Option<(i64, Duration)>> {
+        let row = self
+            .client()
+            .await?
+            .query_opt(
+                "SELECT beats, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS age
+                 FROM routers WHERE id = $1 AND expires_at > now()",
+                &[&router.uuid()],
+            )
+            .await?;
+        Ok(row.map(|row| (row.get("beats"), Duration::try_from_secs_f64(row.get("age")).unwrap_or_default())))
     }
 
     /// Notes between two beats how far a router has heard: somebody may be waiting for it.
@@ -257,12 +276,13 @@ async fn lock_budgets(txn: &Transaction<'_>, servers: &[Use]) -> Result<()> {
 }
 
 /// Notes that the router lives; and forgets those that have been silent for an hour and hold nothing.
-async fn router_upsert(txn: &Transaction<'_>, beat: &Beat) -> Result<()> {
-    txn.execute(
+async fn router_upsert(txn: &Transaction<'_>, beat: &Beat) -> Result<i64> {
+    let row = txn.query_one(
         "INSERT INTO routers (id, name, address, applied, expires_at)
          VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, address = excluded.address, applied = excluded.applied,
-             seen_at = now(), expires_at = excluded.expires_at, beats = routers.beats + 1",
+             seen_at = now(), expires_at = excluded.expires_at, beats = routers.beats + 1
+         RETURNING beats",
         &[&beat.router.uuid(), &beat.name, &beat.address, &beat.applied, &beat.ttl.as_secs_f64()],
     )
     .await?;
@@ -275,7 +295,7 @@ async fn router_upsert(txn: &Transaction<'_>, beat: &Beat) -> Result<()> {
         &[],
     )
     .await?;
-    Ok(())
+    Ok(row.get(0))
 }
 
 /// Forgets leases whose connections were ended, unless their router has spoken since, or is speaking now.

@@ -36,6 +36,8 @@ const POLL: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_secs(1);
 /// How often the snapshot is written, if there is something new.
 const KEEP: Duration = Duration::from_millis(200);
+/// By when a router that lives has beaten again.
+pub(crate) const OVERDUE: Duration = Duration::from_millis(1300);
 /// The least time between two beats.
 const HASTE: Duration = Duration::from_millis(100);
 /// How long a lease lasts after a beat.
@@ -98,8 +100,11 @@ impl Router {
         tasks.spawn(self.clone().keep(stop.clone()));
         // Each runs until it is told to stop: the first that ends before has failed.
         while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a task of the router ended badly: the router stops");
+            if let Err(error) = &ended {
+                tracing::error!(%error, "a task of the router ended badly");
+            }
+            if ended.is_err() || !is_told(&stop) {
+                tracing::error!("the router stops");
                 return tasks.shutdown().await;
             }
         }
@@ -227,7 +232,10 @@ impl Router {
 
     async fn save(&self) {
         let Some(shelf) = self.shelf.clone() else { return };
-        let head = SnapshotHead { router: self.id, clock: self.applied(), servers: self.server_rows() };
+        let shared = self.shares_its_id.load(Ordering::Relaxed);
+        // When it is started again it has one of its own.
+        let router = if shared { RouterId::generate() } else { self.id };
+        let head = SnapshotHead { router, clock: self.applied(), servers: self.server_rows() };
         let (registry, routes, clock) = (self.registry.clone(), self.directory.all(), head.clock);
         let written = tokio::task::spawn_blocking(move || {
             shelf.write(&registry, &head, routes.iter().map(|route| route.to_row()))
@@ -255,6 +263,11 @@ impl Router {
             self.leash.pull();
             let hurry = leases.beat(&self).await;
             self.leash.pull();
+            if leases.shared {
+                tracing::error!(router = %self.id, "another process runs under this router's identity: its data directory was copied");
+                self.shares_its_id.store(true, Ordering::Relaxed);
+                return self.save().await;
+            }
             self.mend_watches();
             if pruned.elapsed() >= PRUNE {
                 pruned = Instant::now();
@@ -297,6 +310,10 @@ struct Leases {
     answered_since: Option<Instant>,
     /// When the last beat was sent that was answered.
     answered: Option<Instant>,
+    /// How many beats may have been counted by now, if they are all this router's.
+    counted: Option<i64>,
+    /// Somebody else's were counted too.
+    shared: bool,
     /// Leases that ran out whose connections are being ended, and those that have been: told with the next beat.
     fencing: JoinSet<Option<LapsedLease>>,
     fenced: Vec<LapsedLease>,
@@ -333,10 +350,13 @@ impl Leases {
             servers: uses,
         };
         let sent = Instant::now();
+        self.counted = self.counted.map(|counted| counted + 1);
         match timeout(BEAT_TAKES, router.registry.router_beat(&beat)).await {
             Ok(Ok(answer)) => {
                 self.answered_since.get_or_insert(sent);
                 self.answered = Some(sent);
+                self.shared = self.counted.is_some_and(|counted| answer.beats > counted);
+                self.counted = Some(answer.beats);
                 router.beats.fetch_add(1, Ordering::Relaxed);
                 self.adopt(router, answer, &capacities).await
             }

@@ -169,6 +169,8 @@ pub struct Shared {
     misses: AtomicU64,
     beats: AtomicU64,
     unsaved: AtomicBool,
+    /// Somebody else runs under it.
+    shares_its_id: AtomicBool,
     saved_clock: AtomicI64,
     invalidation: HistogramRecorder,
     shelf: Option<Arc<Shelf>>,
@@ -201,7 +203,17 @@ impl Router {
         let saved = shelf.as_ref().map_or(Err(SnapshotError::None), Shelf::read);
         // Its last life's id, so that it has its lease again at once.
         let head = saved.as_ref().ok().and_then(|file| registry.open_snapshot_head(file).ok());
-        let id = head.map_or_else(RouterId::generate, |head| head.router);
+        let id = match head.map(|head| head.router) {
+            Some(id) if is_another(&registry, id).await => {
+                tracing::error!(
+                    router = %id,
+                    "a router that runs has the identity in this data directory, which was copied from it: taking another"
+                );
+                RouterId::generate()
+            }
+            Some(id) => id,
+            None => RouterId::generate(),
+        };
         let ((clock, rows), servers, without_registry) = match registry.routes_snapshot().await {
             // Where the servers are is read in a moment.
             Ok(routes) => (routes, Vec::new(), false),
@@ -234,6 +246,7 @@ impl Router {
             misses: AtomicU64::new(0),
             beats: AtomicU64::new(0),
             unsaved: AtomicBool::new(true),
+            shares_its_id: AtomicBool::new(false),
             saved_clock: AtomicI64::new(0),
             invalidation: HistogramRecorder::default(),
             shelf: shelf.map(Arc::new),
@@ -382,6 +395,14 @@ impl Router {
         self.unsaved.store(true, Ordering::Relaxed);
         self.servers.insert(row.id, Watched { server, admin, watching, row });
     }
+}
+
+/// Whether somebody else is running under this id: its beats go on. Those of a former life of ours don't.
+async fn is_another(registry: &Registry, id: RouterId) -> bool {
+    // Without the registry nobody can say.
+    let Ok(Some((before, age))) = registry.router_last_beat(id).await else { return false };
+    tokio::time::sleep(follow::OVERDUE.saturating_sub(age)).await;
+    registry.router_last_beat(id).await.is_ok_and(|last| last.is_some_and(|(beats, _)| beats > before))
 }
 
 /// What the names of all routers' sessions begin with.

@@ -49,7 +49,14 @@ impl Shelf {
 
     /// The snapshot as it lies there, to be opened by [`Registry::open_snapshot`].
     pub(crate) fn read(&self) -> Result<Vec<u8>, SnapshotError> {
-        fs::read(&self.file).map_err(|error| match error.kind() {
+        let read = || {
+            // Anything else may be without an end.
+            if !fs::symlink_metadata(&self.file)?.is_file() {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+            }
+            fs::read(&self.file)
+        };
+        read().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SnapshotError::None,
             _ => SnapshotError::File(error),
         })
@@ -62,8 +69,11 @@ impl Shelf {
         routes: impl ExactSizeIterator<Item = RouteRow>,
     ) -> io::Result<()> {
         let beside = self.file.with_extension("new");
+        match fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut file = open_private(&beside)?;
-        file.set_len(0)?;
         let mut out = BufWriter::new(&mut file);
         registry.write_snapshot(head, routes, &mut out)?;
         out.flush()?;
