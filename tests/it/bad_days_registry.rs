@@ -2,9 +2,13 @@
 //! whose address changes, processes that don't end when they are told to.
 
 use crate::bad_days::AWAY;
+use portero_auth::MasterKey;
+use portero_kernel::ExposeSecret;
 use portero_pg::{EndError, SessionsOf};
-use portero_testkit::{Census, DEADLINE, Load, Mode, TestApp, TestCluster, wait_for, wait_until};
-use std::time::Duration;
+use portero_testkit::{
+    Census, DEADLINE, Load, Mode, Process, TestApp, TestCluster, scratch_dir, wait_for, wait_until,
+};
+use std::{fs, path::Path, time::Duration};
 
 const SIX: [&str; 6] = ["acme", "globex", "initech", "hooli", "umbrella", "wayne"];
 /// The states of the budget on the server that the tests are about.
@@ -188,4 +192,51 @@ async fn sessions_that_do_not_end_when_they_are_told_to_are_not_said_to_have_end
     let neighbour = app.login_of(&companies[1]).await;
     assert!(!SessionsOf::Role(&neighbour.name).have_ended(&admin, Duration::ZERO).await.unwrap());
     admin.close().await;
+}
+
+#[tokio::test]
+async fn a_data_directory_that_was_copied_gives_no_two_routers_one_identity() {
+    let mut app = TestApp::start().await;
+    let (acme, globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
+    wait_until("all that is known to be on disk", DEADLINE, async || {
+        app.metric("portero_snapshot_clock", &[]).await == app.metric("portero_route_clock", &[]).await
+    })
+    .await;
+    let copy = scratch_dir("copied");
+    fs::create_dir_all(&copy).unwrap();
+    fs::copy(Path::new(&app.env()["PORTERO_DATA_DIR"]).join("router.snapshot"), copy.join("router.snapshot"))
+        .unwrap();
+    let sibling = app.sibling_in(&copy).await;
+    let registry = app.registry().await.clone();
+    wait_until("two routers", DEADLINE, async || registry.routers_live().await.unwrap().len() == 2).await;
+    for company in [&acme, &globex] {
+        app.api(company).get("/api/v1/me").await.expect(200);
+        let ping = sibling.http.request("GET", &company.host, "/api/v1/ping");
+        assert_eq!(ping.send().await.expect(200).str_at("/tenant"), company.subdomain);
+    }
+    drop(sibling);
+    // Its own former life is nobody else.
+    let before = registry.routers_live().await.unwrap();
+    app.kill();
+    app.boot().await;
+    app.api(&acme).get("/api/v1/me").await.expect(200);
+    let after = registry.routers_live().await.unwrap();
+    assert!(after.iter().all(|router| before.iter().any(|known| known.id == router.id)), "{after:?}");
+}
+
+#[tokio::test]
+async fn another_master_key_is_refused_before_anything_is_written_with_it() {
+    let app = TestApp::start().await;
+    let (acme, _globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
+    let mut env = app.env().clone();
+    let other = MasterKey::generate().to_text().expose_secret().to_owned();
+    env.insert("PORTERO_MASTER_KEY".to_owned(), other);
+    env.insert("PORTERO_DATA_DIR".to_owned(), scratch_dir("other-key").to_string_lossy().into_owned());
+    let mut process = Process::spawn(&["serve"], &env);
+    assert!(!process.ended().await.success());
+    let said = process.log().join("\n");
+    assert!(said.contains("written with another master key: set PORTERO_MASTER_KEY"), "{said}");
+    app.api(&acme).get("/api/v1/me").await.expect(200);
+    app.sign_up("initech").await;
+    app.portero(&["doctor"]).run().await.expect(0);
 }

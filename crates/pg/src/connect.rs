@@ -64,8 +64,10 @@ impl Address {
     pub fn login(&self, user: &str, password: &SecretString, database: &str, application: &str) -> Config {
         let mut config = self.0.clone();
         config.user(user).password(password.expose_secret()).dbname(database).application_name(application);
-        let options: Vec<_> =
-            TENANT_SESSION.iter().map(|(name, value)| format!("-c {name}={value}")).collect();
+        let options: Vec<_> = TENANT_SESSION
+            .iter()
+            .map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ ")))
+            .collect();
         config.options(options.join(" "));
         config
     }

@@ -10,7 +10,7 @@ use portero_edge::{Edge, FairUse, Limits, Refusals, door};
 use portero_kernel::{SecretString, Site};
 use portero_pg::{Class, classify};
 use portero_provisioner::{Worker, WorkerOptions, reap};
-use portero_registry::Registry;
+use portero_registry::{Registry, RegistryError};
 use portero_router::{Router, RouterOptions};
 use portero_tenant_api::TenantApi;
 use portero_web::Web;
@@ -201,7 +201,12 @@ fn name(listener: &TcpListener) -> Result<String> {
 
 async fn prepare(registry: &Registry, url: &SecretString) -> Result<()> {
     registry.migrate().await.context("the registry could not be migrated")?;
-    registry.server_upsert(FIRST_SERVER, url).await?;
+    match registry.server_upsert(FIRST_SERVER, url).await {
+        Err(RegistryError::Secret(_)) => {
+            bail!("the registry was written with another master key: set PORTERO_MASTER_KEY to that one")
+        }
+        outcome => outcome?,
+    };
     Ok(())
 }
 

@@ -59,12 +59,21 @@ impl Registry {
     /// Notes a server, or its new address, under its name.
     ///
     /// # Errors
-    /// The registry.
+    /// The registry; and [`RegistryError::Secret`] where what is there was written with another master key: nothing is
+    /// written over it.
     pub async fn server_upsert(&self, name: &str, admin_url: &SecretString) -> Result<ServerId> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
-        let known = txn.query_opt("SELECT id FROM servers WHERE name = $1 FOR UPDATE", &[&name]).await?;
-        let id = known.map_or_else(ServerId::generate, |row| ServerId::from(row.get::<_, Uuid>(0)));
+        let known =
+            txn.query_opt("SELECT id, admin_url FROM servers WHERE name = $1 FOR UPDATE", &[&name]).await?;
+        let id = match known {
+            Some(row) => {
+                let id = ServerId::from(row.get::<_, Uuid>("id"));
+                self.open_server_url(id, row.get("admin_url"))?;
+                id
+            }
+            None => ServerId::generate(),
+        };
         let sealed = self.seal_server_url(id, admin_url);
         txn.execute(
             "INSERT INTO servers (id, name, admin_url) VALUES ($1, $2, $3)

@@ -9,7 +9,7 @@ use portero_kernel::{ExposeSecret, TenantId};
 use portero_pg::Session;
 use portero_registry::Registry;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, process::ExitStatus, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, process::ExitStatus, sync::Arc};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -163,7 +163,15 @@ impl TestApp {
     /// # Panics
     /// If it doesn't come up.
     pub async fn sibling(&self) -> Sibling {
-        self.sibling_at(&self.env["PORTERO_REGISTRY_URL"]).await
+        self.sibling_at(&self.env["PORTERO_REGISTRY_URL"], &data_dir()).await
+    }
+
+    /// The same, with this data directory.
+    ///
+    /// # Panics
+    /// If it doesn't come up.
+    pub async fn sibling_in(&self, data_dir: &Path) -> Sibling {
+        self.sibling_at(&self.env["PORTERO_REGISTRY_URL"], &data_dir.to_string_lossy()).await
     }
 
     /// The same, without the proxy that this one's way to the registry may lead through.
@@ -171,14 +179,14 @@ impl TestApp {
     /// # Panics
     /// If it doesn't come up.
     pub async fn direct_sibling(&self) -> Sibling {
-        self.sibling_at(&self.url).await
+        self.sibling_at(&self.url, &data_dir()).await
     }
 
-    async fn sibling_at(&self, registry: &str) -> Sibling {
+    async fn sibling_at(&self, registry: &str, data_dir: &str) -> Sibling {
         let mut env = self.env.clone();
         env.insert("PORTERO_REGISTRY_URL".to_owned(), registry.to_owned());
         env.remove("FAILPOINTS");
-        env.insert("PORTERO_DATA_DIR".to_owned(), data_dir());
+        env.insert("PORTERO_DATA_DIR".to_owned(), data_dir.to_owned());
         let (http, operators) = (Http::public(), Http::operators());
         let process = serve(&env, &http, &operators).await;
         Sibling { process, http, operators }
