@@ -200,6 +200,10 @@ impl Router {
                 Shelf::take(directory).map_err(|error| StartError::DataDir(directory.clone(), error))?
             }
         };
+        if let (None, Some(directory)) = (&shelf, &options.data_dir) {
+            let directory = directory.display();
+            tracing::warn!(%directory, "another process has this data directory: nothing is kept, and this one can't start without the registry");
+        }
         let saved = shelf.as_ref().map_or(Err(SnapshotError::None), Shelf::read);
         // Its last life's id, so that it has its lease again at once.
         let head = saved.as_ref().ok().and_then(|file| registry.open_snapshot_head(file).ok());
