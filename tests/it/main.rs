@@ -17,6 +17,7 @@ mod dev;
 mod fair_use;
 mod hosts;
 mod isolation;
+mod life;
 mod lifecycle;
 mod nginx;
 mod ping;
