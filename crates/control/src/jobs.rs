@@ -1,4 +1,4 @@
-//! Jobs as people and programs see them.
+//! Jobs as people and programs see them; what operators do about those that are stuck is in `job_care`.
 
 use crate::Control;
 use portero_kernel::{JobId, Subdomain, TenantId, UserId};

@@ -117,6 +117,7 @@ pub async fn run<C: Send + Sync>(
     let keep = async {
         loop {
             sleep(LEASE / 3).await;
+            points::within(&claim.job.subdomain, "job", false, points::hold("renew")).await;
             match registry.job_renew(&claim.lease, LEASE).await {
                 Err(RegistryError::LeaseLost) => return,
                 Err(error) => tracing::warn!(%error, "a lease could not be renewed"),

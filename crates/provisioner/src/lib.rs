@@ -13,7 +13,7 @@ mod workflow;
 pub mod workflows;
 
 pub use reaper::reap;
-pub use server::ServerError;
+pub use server::{ServerError, left_of};
 pub use worker::{Worker, WorkerOptions};
 pub use workflow::{Direction, Load, Plan, Workflow};
 

@@ -14,12 +14,14 @@
 //! | `limit` | `return(500)`: a try ends after so many milliseconds |
 //!
 //! Those of its undo end in `-undo`. A workflow may add its own between two statements. `job::turning`, `job::turned`,
-//! `job::resting` and `job::rested` are around the changes of the job itself.
+//! `job::resting` and `job::rested` are around the changes of the job itself, `job::renew` is before its lease is renewed: held
+//! there, a worker doesn't notice that it has lost the job. `worker::at_once=return(40)`: so many jobs
+//! at the same time, since one that is held takes a worker's place.
 
 #[cfg(feature = "failpoints")]
-pub(crate) use armed::{hold, limit, pass, within};
+pub(crate) use armed::{at_once, hold, limit, pass, within};
 #[cfg(not(feature = "failpoints"))]
-pub(crate) use unarmed::{hold, limit, pass, within};
+pub(crate) use unarmed::{at_once, hold, limit, pass, within};
 
 #[cfg(feature = "failpoints")]
 mod armed {
@@ -80,6 +82,11 @@ mod armed {
         told.map_or(usual, Duration::from_millis)
     }
 
+    /// How many jobs go on at the same time.
+    pub(crate) fn at_once(usual: usize) -> usize {
+        evaluate("worker::at_once").and_then(|told| told.parse().ok()).unwrap_or(usual)
+    }
+
     fn named(moment: &str) -> Option<(String, String)> {
         let place = PLACE.try_with(Place::clone).ok()?;
         let undo = if place.undoing { "-undo" } else { "" };
@@ -111,6 +118,10 @@ mod unarmed {
     pub(crate) async fn hold(_: &'static str) {}
 
     pub(crate) fn limit(usual: Duration) -> Duration {
+        usual
+    }
+
+    pub(crate) fn at_once(usual: usize) -> usize {
         usual
     }
 }

@@ -1,9 +1,9 @@
 //! What Portero's own role does on a tenants' server, statement by statement. Each can be repeated.
 
 use crate::{engine::StepError, points};
-use portero_kernel::{DatabaseName, RoleName, TenantId, with_causes};
+use portero_kernel::{DatabaseName, JobId, RoleName, TenantId, with_causes};
 use portero_pg::{
-    Class, EndError, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal,
+    Class, EndError, MARK_PREFIX, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal,
 };
 use tokio_postgres::{Config, Error};
 
@@ -67,6 +67,18 @@ pub(crate) async fn session_in(admin: &Config, database: &str) -> Result<Session
     let mut config = admin.clone();
     config.dbname(database);
     Ok(connect(&config).await?)
+}
+
+/// Portero's own login in a server's maintenance database, under the name of a job.
+pub(crate) async fn session_of(admin: &Config, job: JobId) -> Result<Session> {
+    session_of_job_in(admin, admin.get_dbname().unwrap_or("postgres"), job).await
+}
+
+/// The same, in the database named.
+pub(crate) async fn session_of_job_in(admin: &Config, database: &str, job: JobId) -> Result<Session> {
+    let mut config = admin.clone();
+    config.application_name(format!("portero job {job}"));
+    session_in(&config, database).await
 }
 
 /// Ends all other sessions of this one's name and role, and waits until they have ended.
@@ -314,7 +326,27 @@ async fn end_lock_holders(session: &Session, database: &DatabaseName) -> Result<
     Ok(())
 }
 
-/// Other databases of Portero's that this role may connect to: there must be none.
+/// What there is on the server under a tenant's names, as people call it. Whatever an earlier session of this job was told
+/// to do has happened by then.
+///
+/// # Errors
+/// As PostgreSQL says.
+pub async fn left_of(admin: &Config, job: JobId, database: &DatabaseName) -> Result<Vec<String>> {
+    let session = session_of(admin, job).await?;
+    end_others_of_that_name(&session).await?;
+    let rows = session
+        .query(
+            "SELECT 'database ' || datname FROM pg_catalog.pg_database WHERE datname = $1
+             UNION ALL SELECT 'role ' || rolname FROM pg_catalog.pg_roles WHERE rolname = $1",
+            &[&database.as_str()],
+        )
+        .await?;
+    session.close().await;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Databases of other companies that this role may connect to: there must be none. Portero's own are meant, and those that
+/// are called or marked like a company's, whoever owns them; of the server's others `doctor` tells.
 pub(crate) async fn other_open_databases(
     session: &Session,
     role: &RoleName,
@@ -323,11 +355,27 @@ pub(crate) async fn other_open_databases(
     let rows = session
         .query(
             "SELECT datname FROM pg_catalog.pg_database
-             WHERE datname <> $2 AND datallowconn AND pg_get_userbyid(datdba) = current_user
+             WHERE datname <> $2 AND datallowconn
+               AND (pg_get_userbyid(datdba) = current_user
+                    OR datname ~ '^t_[0-9a-f]{32}$'
+                    OR starts_with(shobj_description(oid, 'pg_database'), $3))
                AND has_database_privilege($1, oid, 'CONNECT')
              ORDER BY datname LIMIT 10",
-            &[&role.as_str(), &own.as_str()],
+            &[&role.as_str(), &own.as_str(), &MARK_PREFIX],
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Whether the role is more than a tenant's may be: it has an attribute, or is a member of another role.
+pub(crate) async fn is_more_than_a_tenants(session: &Session, role: &RoleName) -> Result<bool> {
+    let row = session
+        .query_one(
+            "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls
+                    OR EXISTS (SELECT FROM pg_catalog.pg_auth_members WHERE member = r.oid)
+             FROM pg_catalog.pg_roles r WHERE rolname = $1",
+            &[&role.as_str()],
+        )
+        .await?;
+    Ok(row.get(0))
 }

@@ -2,10 +2,11 @@
 //!
 //! How a worker claims one and writes down what it does is in `job_log`.
 
-use crate::{NewTenant, Registry, RegistryError, Result};
+use crate::{NewTenant, Registry, RegistryError, Result, TenantRow};
 use deadpool_postgres::Transaction;
 use portero_kernel::{JobId, SecretString, Subdomain, TenantId};
 use portero_pg::violated_constraint;
+use std::{collections::HashMap, time::Duration};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -127,6 +128,8 @@ pub struct JobRow {
     pub created_at: OffsetDateTime,
     /// When it came to rest.
     pub finished_at: Option<OffsetDateTime>,
+    /// Until when whoever claimed it last has it; nothing where nobody has.
+    pub lease_until: Option<OffsetDateTime>,
     /// Its steps, in order.
     pub steps: Vec<StepRow>,
 }
@@ -158,6 +161,18 @@ impl Registry {
         let txn = client.transaction().await?;
         self.tenant_insert_in_txn(&txn, tenant).await?;
         self.job_insert_in_txn(&txn, job, tenant.id, tenant.subdomain).await?;
+        txn.commit().await?;
+        Ok(())
+    }
+
+    /// Writes a job for a tenant that is there.
+    ///
+    /// # Errors
+    /// [`RegistryError::JobOpen`] where another job of this tenant is not at rest, or stuck.
+    pub async fn job_insert_for(&self, job: &NewJob<'_>, tenant: &TenantRow) -> Result<()> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        self.job_insert_in_txn(&txn, job, tenant.id, &tenant.subdomain).await?;
         txn.commit().await?;
         Ok(())
     }
@@ -201,7 +216,7 @@ impl Registry {
         let client = self.client().await?;
         let job = client
             .query_opt(
-                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at FROM jobs WHERE id = $1",
+                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at, lease_until FROM jobs WHERE id = $1",
                 &[&id.uuid()],
             )
             .await?;
@@ -212,20 +227,128 @@ impl Registry {
         job_from_rows(&job, &steps).map(Some)
     }
 
-    /// The ids of jobs in this state, oldest first, at most `limit`.
+    /// Up to `limit` jobs in one of these states with their steps, newest first.
     ///
     /// # Errors
     /// The registry.
-    pub async fn jobs_with_status(&self, status: JobStatus, limit: i64) -> Result<Vec<JobId>> {
+    pub async fn jobs_newest(&self, states: &[JobStatus], limit: i64) -> Result<Vec<JobRow>> {
+        let states: Vec<_> = states.iter().map(|status| status.as_str()).collect();
+        let client = self.client().await?;
+        let jobs = client
+            .query(
+                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at, lease_until
+                 FROM jobs WHERE status = ANY($1) ORDER BY created_at DESC, id LIMIT $2",
+                &[&states, &limit],
+            )
+            .await?;
+        let ids: Vec<Uuid> = jobs.iter().map(|job| job.get("id")).collect();
+        let mut steps: HashMap<Uuid, Vec<Row>> = HashMap::new();
+        let rows = client
+            .query(
+                "SELECT job_id, name, status, attempt, error, started_at, finished_at
+                 FROM job_steps WHERE job_id = ANY($1) ORDER BY position",
+                &[&ids],
+            )
+            .await?;
+        for row in rows {
+            steps.entry(row.get("job_id")).or_default().push(row);
+        }
+        jobs.iter()
+            .map(|job| job_from_rows(job, steps.get(&job.get("id")).map_or(&[][..], Vec::as_slice)))
+            .collect()
+    }
+
+    /// The ids that begin or end like this, at most two. (They begin with the time, so that they differ at the end.)
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn jobs_abbreviated(&self, text: &str) -> Result<Vec<JobId>> {
         let rows = self
             .client()
             .await?
-            .query(
-                "SELECT id FROM jobs WHERE status = $1 ORDER BY created_at LIMIT $2",
-                &[&status.as_str(), &limit],
-            )
+            .query("SELECT id FROM jobs WHERE starts_with(id::text, $1) OR right(id::text, length($1)) = $1 LIMIT 2", &[&text])
             .await?;
         Ok(rows.iter().map(|row| JobId::from(row.get::<_, Uuid>(0))).collect())
+    }
+
+    /// Lets a stuck job go on: with the undo that failed, or with the step, where none had to be undone. Says whether it
+    /// was stuck.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn job_retry(&self, id: JobId) -> Result<bool> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        let goes = txn
+            .query_opt(
+                "UPDATE jobs SET finished_at = NULL, lease_until = NULL,
+                        status = CASE WHEN EXISTS (SELECT FROM job_steps WHERE job_id = $1 AND status = 'undoing')
+                                      THEN 'undoing' ELSE 'running' END
+                 WHERE id = $1 AND status = 'stuck' RETURNING status",
+                &[&id.uuid()],
+            )
+            .await?;
+        let Some(goes) = goes else { return Ok(false) };
+        if JobStatus::parse(goes.get(0))? == JobStatus::Running {
+            txn.execute(
+                "UPDATE job_steps SET status = 'pending' WHERE job_id = $1 AND status = 'failed'",
+                &[&id.uuid()],
+            )
+            .await?;
+            txn.execute("UPDATE jobs SET error = NULL WHERE id = $1", &[&id.uuid()]).await?;
+        }
+        txn.execute(
+            "SELECT pg_notify('portero_jobs', $1), pg_notify('portero_job_events', $1)",
+            &[&id.to_string()],
+        )
+        .await?;
+        txn.commit().await?;
+        Ok(true)
+    }
+
+    /// Gives a job in one of these states up: whoever works on it finds that its writes no longer count. Says whether it
+    /// was in one.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn job_abandon(&self, id: JobId, states: &[JobStatus]) -> Result<bool> {
+        let states: Vec<_> = states.iter().map(|status| status.as_str()).collect();
+        let written = self
+            .client()
+            .await?
+            .query_opt(
+                "WITH written AS (
+                     UPDATE jobs SET status = 'abandoned', fence = fence + 1, lease_until = NULL, secret = NULL,
+                            finished_at = now()
+                     WHERE id = $1 AND status = ANY($2)
+                     RETURNING id)
+                 SELECT pg_notify('portero_job_events', id::text) FROM written",
+                &[&id.uuid(), &states],
+            )
+            .await?;
+        Ok(written.is_some())
+    }
+
+    /// Forgets jobs that came to rest longer ago than this, a thousand at most; says how many. Those that a person has yet
+    /// to look after stay: what is stuck, and what was given up while a name is reserved for it.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn jobs_prune(&self, older: Duration) -> Result<u64> {
+        let pruned = self
+            .client()
+            .await?
+            .execute(
+                "DELETE FROM jobs WHERE id IN (
+                     SELECT id FROM jobs
+                     WHERE status IN ('done', 'undone', 'abandoned')
+                       AND finished_at < now() - make_interval(secs => $1)
+                       AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = jobs.tenant_id AND tenants.status = 'provisioning')
+                     ORDER BY created_at LIMIT 1000)",
+                &[&older.as_secs_f64()],
+            )
+            .await?;
+        Ok(pruned)
     }
 
     /// How many jobs are not at rest.
@@ -278,6 +401,7 @@ fn job_from_rows(job: &Row, steps: &[Row]) -> Result<JobRow> {
         error: job.get("error"),
         created_at: job.get("created_at"),
         finished_at: job.get("finished_at"),
+        lease_until: job.get("lease_until"),
         steps,
     })
 }

@@ -175,7 +175,13 @@ async fn verify(context: &Context) -> Result<(), StepError> {
     }
     let session = subject.on_server().await?;
     let others = server::other_open_databases(&session, &role, &subject.tenant.database).await?;
+    let is_more = server::is_more_than_a_tenants(&session, &role).await?;
     session.close().await;
+    if is_more {
+        return Err(StepError::Never(
+            "the tenant's role has an attribute or is a member of a role".to_owned(),
+        ));
+    }
     if others.is_empty() {
         Ok(())
     } else {

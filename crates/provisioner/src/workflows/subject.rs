@@ -5,8 +5,8 @@
 //! name: those of a worker that is frozen, of a process that was killed, of a try whose answer was lost. What they were
 //! told to do has happened by then or never will. One that is opened later finds, looking, that the job is another's.
 
-use crate::{ServerError, engine::StepError, points, server};
-use portero_kernel::{JobId, RoleName, with_causes};
+use crate::{engine::StepError, points, server};
+use portero_kernel::{RoleName, with_causes};
 use portero_pg::{Session, prove};
 use portero_registry::{Claim, Lease, Registry, RegistryError, TenantLogin, TenantRow};
 use tokio_postgres::Config;
@@ -64,16 +64,9 @@ pub(crate) async fn fenced_session(
     admin: &Config,
     database: &str,
 ) -> Result<Session, StepError> {
-    let session = session_of(admin, database, lease.job()).await?;
+    let session = server::session_of_job_in(admin, database, lease.job()).await?;
     registry.lease_check(lease).await?;
     server::end_others_of_that_name(&session).await?;
     points::pass("opened").await?;
     Ok(session)
-}
-
-/// Portero's own login, under the name of a job.
-pub(crate) async fn session_of(admin: &Config, database: &str, job: JobId) -> Result<Session, ServerError> {
-    let mut config = admin.clone();
-    config.application_name(format!("portero job {job}"));
-    server::session_in(&config, database).await
 }
