@@ -77,7 +77,24 @@ pub(super) async fn delete(direct: &Direct, args: &DeleteArgs, output: Output) -
     for name in names.iter().filter(|_| !args.yes) {
         confirm(name.as_str(), output)?;
     }
-    let changes = direct.control.delete(&names, Duration::from_secs(args.drain)).await?;
+    let before = deleted_of(direct, &names).await;
+    let changes = match direct.control.delete(&names, Duration::from_secs(args.drain)).await {
+        Ok(changes) => changes,
+        Err(error) => {
+            let mut done = deleted_of(direct, &names).await;
+            done.retain(|name| !before.contains(name));
+            if done.is_empty() {
+                return Err(error.into());
+            }
+            output.json(&serde_json::json!({ "deleted": done }));
+            output.line(format_args!(
+                "Deleted: {}. The others are as they were: the same command goes on.",
+                done.join(", ")
+            ));
+            output.failure(&error.into());
+            return Ok(ExitCode::from(3));
+        }
+    };
     match changes.as_slice() {
         [change] => output.json(change),
         changes => output.json(&serde_json::json!({ "tenants": changes })),
@@ -86,6 +103,19 @@ pub(super) async fn delete(direct: &Direct, args: &DeleteArgs, output: Output) -
         tell_deleted(change, output);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Those of these tenants that are deleted, as far as can be seen.
+async fn deleted_of(direct: &Direct, names: &[Subdomain]) -> Vec<String> {
+    let mut deleted = Vec::new();
+    for name in names {
+        if let Ok(tenant) = direct.control.tenant(name).await
+            && tenant.deleted_at.is_some()
+        {
+            deleted.push(tenant.subdomain);
+        }
+    }
+    deleted
 }
 
 fn tell_deleted(change: &Change, output: Output) {
