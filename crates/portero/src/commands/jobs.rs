@@ -1,7 +1,7 @@
 //! `portero jobs`: list, show, retry, abandon; and how a command waits for a job.
 
 use crate::{
-    commands::{Direct, confirm, direct},
+    commands::{Direct, direct},
     output::{Failure, Output},
     settings::Settings,
 };
@@ -11,7 +11,11 @@ use portero_control::{JobDetails, JobFilter, JobView, Leftovers};
 use portero_kernel::JobId;
 use portero_provisioner::{Worker, WorkerOptions};
 use portero_registry::JobStatus;
-use std::{process::ExitCode, time::Duration};
+use std::{
+    io::{BufRead, IsTerminal},
+    process::ExitCode,
+    time::Duration,
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -200,7 +204,7 @@ async fn abandon(direct: &Direct, id: &str, yes: bool, output: Output) -> Result
             job.kind, job.subdomain, job.status
         ));
         tell_leftovers(&left, output);
-        confirm(&job.subdomain, "abandon", output)?;
+        confirm(&job.subdomain, output)?;
     }
     let left = direct.control.job_abandon(job.id).await?;
     output.json(
@@ -224,8 +228,23 @@ fn tell_leftovers(left: &Leftovers, output: Output) {
         (Some(why), _) => output.line(format_args!("What is left of it can't be seen: {why}")),
         (None, []) => output.line("Nothing of it is left on its server."),
         (None, found) => {
-            output.line(format_args!("Left on its server, and yours to remove: {}", found.join(", ")));
+            output.line(format_args!("Left on its server, and yours to remove: {}", found.join(", ")))
         }
+    }
+}
+
+/// Asks for a name to be typed, before something that can't be taken back.
+pub(crate) fn confirm(name: &str, output: Output) -> Result<(), Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(anyhow!("there is no terminal to ask on: add --yes to do it")));
+    }
+    output.line(format_args!("Type {name} to go on:"));
+    let mut typed = String::new();
+    std::io::stdin().lock().read_line(&mut typed).context("the answer can't be read")?;
+    if typed.trim() == name {
+        Ok(())
+    } else {
+        Err(Failure::Failed(anyhow!("that is another name: nothing was done")))
     }
 }
 

@@ -7,10 +7,7 @@ pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod tenant;
 
-use crate::{
-    output::{Failure, Output},
-    settings::Settings,
-};
+use crate::{output::Failure, settings::Settings};
 use anyhow::{Context, anyhow};
 use portero_auth::{MasterKey, Passwords};
 use portero_control::Control;
@@ -76,14 +73,4 @@ async fn asked_to_stop() {
         }
         std::process::exit(130);
     });
-}
-
-/// Asks for a subdomain to be typed, before something that can't be taken back.
-fn confirm(subdomain: &str, what: &str, output: Output) -> Result<(), Failure> {
-    if output.ask(format_args!("To {what} it, type its subdomain ({subdomain}): "))? == subdomain {
-        return Ok(());
-    }
-    Err(Failure::Failed(anyhow!(
-        "{subdomain} was not typed: nothing was done. With --yes it isn't asked for"
-    )))
 }
