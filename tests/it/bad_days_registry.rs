@@ -39,7 +39,7 @@ async fn a_router_that_alone_is_cut_off_from_the_registry_leaves_room_for_the_ot
     })
     .await;
     // The one that hears nothing sees what the other has on the server.
-    wait_until("both together to keep to what the server bears", DEADLINE, async || {
+    wait_until("both together to keep to what the server bears", DEADLINE * 3, async || {
         census.begin_anew();
         let enough = census.times() + 100;
         wait_until("the connections to be counted", DEADLINE, async || census.times() >= enough).await;
