@@ -104,4 +104,10 @@ async fn jobs_at_rest_are_forgotten_in_time_and_those_that_wait_for_a_person_are
     let ninety = Duration::from_secs(90 * 24 * 60 * 60);
     assert_eq!(registry.jobs_prune(ninety).await.unwrap(), 1);
     app.portero(&["jobs", "show", &job]).run().await.expect(0);
+    // Given up, it is still what says why the name is reserved.
+    app.portero(&["jobs", "abandon", &job, "--yes"]).run().await.expect(0);
+    let session = app.peek().await;
+    session.batch_execute("UPDATE jobs SET finished_at = finished_at - interval '91 days'").await.unwrap();
+    session.close().await;
+    assert_eq!(registry.jobs_prune(ninety).await.unwrap(), 0);
 }

@@ -15,6 +15,7 @@ mod cross_origin;
 mod database_roles;
 mod dev;
 mod fair_use;
+mod forward;
 mod hosts;
 mod isolation;
 mod jobs;
