@@ -181,6 +181,31 @@ async fn a_rename_under_load_loses_no_request_and_lends_the_name_to_nobody_else(
 }
 
 #[tokio::test]
+async fn a_name_that_is_given_up_in_the_very_moment_in_which_another_asks_for_it_is_not_to_be_had() {
+    let app = TestApp::start().await;
+    let (acme, globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
+    let (renaming, looker) = (app.peek().await, app.peek().await);
+    // A rename that has done all it does, and hasn't committed.
+    let begun = "BEGIN; UPDATE tenants SET subdomain = 'acme-sa' WHERE subdomain = 'acme';
+                 INSERT INTO former_subdomains (subdomain, tenant_id, redirects_until, quarantined_until)
+                 SELECT 'acme', id, now() + interval '1 day', now() + interval '2 days' FROM tenants WHERE subdomain = 'acme-sa'";
+    renaming.batch_execute(begun).await.unwrap();
+    let call = app.portero(&["tenant", "rename", "globex", "acme"]);
+    let asking = tokio::spawn(call.run());
+    wait_until("the other to wait for the name", DEADLINE, async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'UPDATE tenants SET subdomain%'";
+        looker.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+    })
+    .await;
+    renaming.batch_execute("COMMIT").await.unwrap();
+    let told = asking.await.unwrap().expect(1).stderr;
+    assert!(told.contains("not long enough ago"), "{told}");
+    app.api(&globex).get("/api/v1/me").await.expect(200);
+    assert_eq!(tenant(&app, &["show", "acme-sa"]).await["id"], acme.tenant_id.as_str());
+}
+
+#[tokio::test]
 async fn a_deleted_company_is_gone_for_everybody_and_comes_back_as_it_was() {
     let app = TestApp::start().await;
     let (acme, globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
