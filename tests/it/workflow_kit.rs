@@ -106,6 +106,7 @@ fn cases<F: Flow>(pairs: bool) -> Vec<Case> {
 
 /// Kills jobs at every point there is, with SIGKILL: before and after each log write, before, in and after each effect, on
 /// the way there and on the way back. All come to rest, nothing is lost, and nothing is left.
+#[expect(clippy::print_stdout, reason = "how much was tried is part of the result")]
 pub(crate) async fn killed_at_every_point<F: Flow>() {
     let pairs = std::env::var("PORTERO_KILLS").is_ok_and(|value| value == "all");
     let cases = cases::<F>(pairs);
@@ -228,7 +229,7 @@ pub(crate) async fn frozen_at_every_step<F: Flow>() {
     in_lanes(cases.clone(), async |(company, _)| F::prepare(&app, &company).await).await;
     let told = cases.iter().enumerate().map(|(number, (company, at))| {
         let blind = if number % 2 == 0 { format!(";{company}/job::renew=pause") } else { String::new() };
-        format!("{company}/{at}=sleep(12000){blind}")
+        format!("{company}/{at}=sleep(15000){blind}")
     });
     restart(&mut app, told).await;
     let started = in_lanes(cases.clone(), async |(company, _)| F::start(&app, &company).await).await;
@@ -236,6 +237,12 @@ pub(crate) async fn frozen_at_every_step<F: Flow>() {
         app.wait_for_point_of(company, at).await;
     }
     app.process().suspend();
+    // On a slow machine some may have slept enough by now, and be done.
+    let session = app.peek().await;
+    let sql = "SELECT count(*) FROM jobs WHERE status = 'running'";
+    let frozen: i64 = session.query_one(sql, &[]).await.unwrap().get(0);
+    session.close().await;
+    assert!(frozen > 0, "somebody must be frozen in time");
     app.expire_leases().await;
     let sibling = app.sibling().await;
     for (job, _) in &started {
@@ -249,7 +256,7 @@ pub(crate) async fn frozen_at_every_step<F: Flow>() {
     app.process().resume();
     wait_until("the first to see that it lost all jobs", DEADLINE, async || {
         let lost = |line: &&String| line.contains("another worker has taken over the job");
-        app.process().log().iter().filter(lost).count() == cases.len()
+        app.process().log().iter().filter(lost).count() >= usize::try_from(frozen).unwrap()
     })
     .await;
     for ((company, at), (job, ticket)) in cases.iter().zip(&started) {

@@ -109,12 +109,10 @@ mod unarmed {
         work.await
     }
 
-    #[expect(clippy::unused_async, reason = "armed, it waits")]
     pub(crate) async fn pass(_: &'static str) -> Result<(), StepError> {
         Ok(())
     }
 
-    #[expect(clippy::unused_async, reason = "armed, it waits")]
     pub(crate) async fn hold(_: &'static str) {}
 
     pub(crate) fn limit(usual: Duration) -> Duration {
