@@ -57,6 +57,9 @@ enum Command {
     /// Look after the servers that hold companies' databases
     #[command(subcommand)]
     Server(commands::server::ServerCommand),
+    /// Look after the people who may use the console and the admin API
+    #[command(subcommand)]
+    Operator(commands::operator::OperatorCommand),
     /// Check everything, and say what to do about what is wrong
     Doctor,
     /// Print a completion script
@@ -99,6 +102,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Serve => commands::serve::run(settings, output).await,
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
         Command::Server(command) => commands::server::run(settings, command, output).await,
+        Command::Operator(command) => commands::operator::run(settings, command, output).await,
         Command::Doctor => commands::doctor::run(settings, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }

@@ -8,6 +8,7 @@ mod bell;
 mod budget;
 mod jobs;
 mod lines;
+mod operators;
 mod routers;
 mod routes;
 mod secrets;
@@ -17,6 +18,7 @@ mod tenants;
 
 pub use bell::{Bell, Channel};
 pub use jobs::{Claim, JobRow, JobStatus, Lease, NewJob, StepRow, StepStatus};
+pub use operators::OperatorRow;
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
@@ -59,6 +61,9 @@ pub enum RegistryError {
     /// A server has the name already.
     #[error("the server's name is taken")]
     ServerTaken,
+    /// An operator has the name already.
+    #[error("the operator's name is taken")]
+    OperatorTaken,
     /// No server takes new tenants.
     #[error("no database server takes new tenants")]
     NoServer,
