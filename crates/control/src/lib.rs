@@ -2,6 +2,8 @@
 //! a door. This room knows no HTTP, no clap and no HTML.
 
 mod doctor;
+mod job_care;
+mod job_events;
 mod jobs;
 mod operators;
 mod routers;
@@ -10,6 +12,8 @@ mod signup;
 mod tenants;
 
 pub use doctor::{Check, Health};
+pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
+pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
 pub use operators::{OperatorError, OperatorView};
 pub use routers::Known;
@@ -17,6 +21,7 @@ pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
 pub use tenants::{Change, TenantError, TenantView};
 
+use job_events::JobEvents;
 use portero_auth::Passwords;
 use portero_kernel::Site;
 use portero_registry::Registry;
@@ -28,13 +33,14 @@ pub struct Control {
     passwords: Passwords,
     site: Site,
     mode: SignUpMode,
+    job_events: JobEvents,
 }
 
 impl Control {
     /// From its parts.
     #[must_use]
     pub fn new(registry: Registry, passwords: Passwords, site: Site, mode: SignUpMode) -> Self {
-        Self { registry, passwords, site, mode }
+        Self { registry, passwords, site, mode, job_events: JobEvents::default() }
     }
 
     /// Where the platform is on the web.

@@ -97,6 +97,7 @@ impl Application {
 
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
         let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
+        background.push(tokio::spawn(control.clone().hear_jobs(stopping.clone())));
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));

@@ -60,6 +60,9 @@ enum Command {
     /// Look after the people who may use the console and the admin API
     #[command(subcommand)]
     Operator(commands::operator::OperatorCommand),
+    /// Look after jobs: long work that survives whoever was doing it
+    #[command(subcommand)]
+    Jobs(commands::jobs::JobsCommand),
     /// Check everything, and say what to do about what is wrong
     Doctor,
     /// Print a completion script
@@ -103,6 +106,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
         Command::Server(command) => commands::server::run(settings, command, output).await,
         Command::Operator(command) => commands::operator::run(settings, command, output).await,
+        Command::Jobs(command) => commands::jobs::run(settings, command, output).await,
         Command::Doctor => commands::doctor::run(settings, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }

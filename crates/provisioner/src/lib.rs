@@ -5,12 +5,15 @@
 
 pub mod engine;
 pub mod fence;
+mod points;
 mod server;
 mod worker;
+mod workflow;
 pub mod workflows;
 
-pub use server::ServerError;
+pub use server::{ServerError, left_of};
 pub use worker::{Worker, WorkerOptions};
+pub use workflow::{Direction, Load, Plan, Workflow};
 
 use portero_pg::Migrations;
 
