@@ -10,7 +10,7 @@ use portero_control::{Control, SignUpMode};
 use portero_edge::{Edge, FairUse, Limits, Refusals, door, operators_door};
 use portero_kernel::{ExposeSecret, SecretString, Site};
 use portero_pg::{Class, classify};
-use portero_provisioner::{Worker, WorkerOptions};
+use portero_provisioner::{Worker, WorkerOptions, reap};
 use portero_registry::Registry;
 use portero_router::{Router, RouterOptions};
 use portero_tenant_api::TenantApi;
@@ -98,6 +98,7 @@ impl Application {
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
         let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
         background.push(tokio::spawn(control.clone().hear_jobs(stopping.clone())));
+        background.push(tokio::spawn(reap(registry.clone(), stopping.clone())));
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));

@@ -6,11 +6,13 @@
 pub mod engine;
 pub mod fence;
 mod points;
+mod reaper;
 mod server;
 mod worker;
 mod workflow;
 pub mod workflows;
 
+pub use reaper::reap;
 pub use server::{ServerError, left_of};
 pub use worker::{Worker, WorkerOptions};
 pub use workflow::{Direction, Load, Plan, Workflow};

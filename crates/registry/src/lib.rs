@@ -8,6 +8,7 @@ mod bell;
 mod budget;
 mod job_log;
 mod jobs;
+mod life;
 mod lines;
 mod operators;
 mod routers;
@@ -18,12 +19,14 @@ mod snapshot;
 mod tenants;
 
 pub use bell::{Bell, Channel};
-pub use jobs::{Claim, JobRow, JobStatus, Lease, NewJob, StepRow, StepStatus};
 pub use operators::OperatorRow;
 pub use job_log::{Claim, Lease};
 pub use jobs::{JobRow, JobStatus, NewJob, StepRow, StepStatus};
+pub use life::{
+    Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
+};
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
-pub use routes::{RouteChange, RouteChanges, RouteRow};
+pub use routes::{FormerName, RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
 pub use servers::{ServerRow, ServerStatus};
 pub use snapshot::SnapshotHead;
@@ -61,6 +64,9 @@ pub enum RegistryError {
     /// The subdomain belongs to somebody.
     #[error("the subdomain is taken")]
     SubdomainTaken,
+    /// As many tenants were deleted in the last 24 hours as may be.
+    #[error("as many tenants were deleted in the last 24 hours as may be")]
+    TooManyDeletions,
     /// A server has the name already.
     #[error("the server's name is taken")]
     ServerTaken,

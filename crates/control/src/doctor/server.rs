@@ -43,7 +43,7 @@ async fn check_orphans(session: &Session, tenants: &[&TenantRow], name: String) 
             UNION SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$'";
     let there: BTreeSet<String> = session.query(THERE, &[]).await?.iter().map(|row| row.get(0)).collect();
     let known: BTreeSet<String> = tenants.iter().map(|tenant| tenant.database.to_string()).collect();
-    let made = tenants.iter().filter(|tenant| tenant.status != TenantStatus::Provisioning);
+    let made = tenants.iter().filter(|tenant| is_whole(tenant.status));
     let missing: Vec<_> =
         made.map(|tenant| tenant.database.to_string()).filter(|made| !there.contains(made)).collect();
     let orphans: Vec<_> = there.difference(&known).cloned().collect();
@@ -64,6 +64,11 @@ async fn check_orphans(session: &Session, tenants: &[&TenantRow], name: String) 
     })
 }
 
+/// Whether everything of a tenant in this state has to be there: nothing is being made, or removed.
+const fn is_whole(status: TenantStatus) -> bool {
+    !matches!(status, TenantStatus::Provisioning | TenantStatus::Purging)
+}
+
 /// Tenants' roles that may log in where the door is shut, or may not where it is open, or that changed their settings.
 async fn check_roles(session: &Session, tenants: &[&TenantRow], name: String) -> Result<Check, Error> {
     const ROLES: &str =
@@ -77,7 +82,7 @@ async fn check_roles(session: &Session, tenants: &[&TenantRow], name: String) ->
         .map(|(setting, value)| format!("{setting}={value}"))
         .collect();
     let mut wrong = Vec::new();
-    for tenant in tenants.iter().filter(|tenant| tenant.status != TenantStatus::Provisioning) {
+    for tenant in tenants.iter().filter(|tenant| is_whole(tenant.status)) {
         let Some((may_log_in, settings)) = roles.get(tenant.database.as_str()) else { continue };
         if *may_log_in != (tenant.status == TenantStatus::Active) {
             let state = if *may_log_in { "may log in" } else { "may not log in" };
