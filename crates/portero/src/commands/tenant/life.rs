@@ -1,8 +1,8 @@
 //! `portero tenant` rename, delete, undelete, purge.
 
-use super::{label, wait, who_knows};
+use super::{label, who_knows};
 use crate::{
-    commands::Direct,
+    commands::{Direct, jobs::watch},
     output::{Failure, Output},
 };
 use anyhow::{Context, anyhow};
@@ -153,7 +153,7 @@ async fn see_through(
     job: JobId,
     output: Output,
 ) -> Result<PurgedView, Failure> {
-    let status = match tokio::time::timeout(PURGE_TAKES, wait(direct, job, output)).await {
+    let status = match tokio::time::timeout(PURGE_TAKES, watch(direct, job, &[], output)).await {
         Ok(job) => job?.status,
         Err(_) => "running",
     };
