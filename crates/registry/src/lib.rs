@@ -23,12 +23,12 @@ mod tenants;
 pub use audit::{Actor, AuditFilter, AuditRow, Entry, Outcome};
 pub use audit_walk::{AuditFault, AuditHead, AuditVerdict, NotAHead};
 pub use bell::{Bell, Channel};
-pub use operators::OperatorRow;
 pub use job_log::{Claim, Lease};
 pub use jobs::{JobRow, JobStatus, NewJob, StepRow, StepStatus};
 pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
+pub use operators::OperatorRow;
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{FormerName, RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
@@ -147,7 +147,14 @@ impl Registry {
             .create_timeout(Some(Duration::from_secs(3)))
             .build()
             .expect("a runtime is given");
-        Self { pool, lines, config, sealer: Arc::new(Sealer::new(key)), chain: Arc::new(Chain::new(key)), note: None }
+        Self {
+            pool,
+            lines,
+            config,
+            sealer: Arc::new(Sealer::new(key)),
+            chain: Arc::new(Chain::new(key)),
+            note: None,
+        }
     }
 
     /// Brings the registry's schema to this program's version.
