@@ -24,7 +24,7 @@ pub use operators::{OperatorError, OperatorView};
 pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
-pub use tenants::{Change, TenantError, TenantView};
+pub use tenants::{Change, TenantError, TenantFilter, TenantView};
 
 use job_events::JobEvents;
 use portero_auth::Passwords;

@@ -51,6 +51,15 @@ pub struct TenantView {
     pub former: Vec<FormerNameView>,
 }
 
+/// Which tenants to list.
+#[derive(Debug, Clone, Default)]
+pub struct TenantFilter {
+    /// What the name or the subdomain has in it, in upper or lower case.
+    pub search: Option<String>,
+    /// The state that it is in.
+    pub status: Option<String>,
+}
+
 /// A tenant that was changed, and who knows of that.
 #[derive(Debug, Clone, Serialize)]
 pub struct Change {
@@ -151,6 +160,21 @@ impl Control {
         limit: i64,
     ) -> Result<Vec<TenantView>, RegistryError> {
         let rows = self.registry.tenants_after(after, limit).await?;
+        self.tenant_views(rows).await
+    }
+
+    /// The same, of those that the filter lets through.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_found(
+        &self,
+        filter: &TenantFilter,
+        after: Option<&Subdomain>,
+        limit: i64,
+    ) -> Result<Vec<TenantView>, RegistryError> {
+        let (search, status) = (filter.search.as_deref(), filter.status.as_deref());
+        let rows = self.registry.tenants_found(search, status, after, limit).await?;
         self.tenant_views(rows).await
     }
 

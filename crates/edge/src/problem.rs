@@ -83,6 +83,8 @@ kinds! {
     CrossOrigin FORBIDDEN "cross-origin" "This request came from another site and was refused",
     /// The name or the address is somebody's already.
     Taken CONFLICT "taken" "This is already taken",
+    /// It isn't in a state for that.
+    Conflict CONFLICT "conflict" "This is not possible as things are now",
     /// A company without an admin could never be opened again.
     LastAdmin CONFLICT "last-admin" "The last admin of a company can't be removed, disabled or made a member",
     /// Sign-ups are closed.

@@ -36,7 +36,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(metrics))
         .route("/", web::get().to(front))
         .route(portero_web::BUDGET, web::get().to(budget))
-        .configure(portero_web::configure_operators);
+        .configure(portero_web::configure_operators)
+        .configure(portero_admin_api::configure);
 }
 
 /// The process answers; nothing else is asked of it.

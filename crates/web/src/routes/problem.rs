@@ -71,6 +71,7 @@ fn words_for(kind: Kind) -> Words {
         Kind::TooLarge => Words::TooLarge,
         Kind::TooManyRequests => Words::TooManyRequests,
         Kind::Taken
+        | Kind::Conflict
         | Kind::LastAdmin
         | Kind::Invalid
         | Kind::Malformed
