@@ -161,3 +161,136 @@ async fn in_development_a_link_logs_one_in_and_works_once() {
     let listed = Portero::new(&["operator", "list", "--json"]).env("PORTERO_DATA_DIR", dir).run().await;
     assert_eq!(listed.expect(0).json()["operators"][0]["name"], "dev");
 }
+
+/// Every operation of the document, with its path's parameters filled in.
+async fn operations(app: &TestApp) -> Vec<(String, String, bool)> {
+    let document = app.operators("/openapi.json").send().await.expect(200).json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut found = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let path = path
+                .replace("{subdomain}", "acme")
+                .replace("{name}", "main")
+                .replace("{id}", &"0".repeat(32));
+            found.push((method.to_uppercase(), path, operation.get("requestBody").is_some()));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_operation_is_for_operators_and_for_nobody_else() {
+    let app = TestApp::start().await;
+    let acme = app.sign_up("acme").await;
+    let (good, gone) = (add(&app, "ana").await, add(&app, "bob").await);
+    app.portero(&["operator", "disable", "bob"]).run().await.expect(0);
+    let operations = operations(&app).await;
+    assert!(operations.len() >= 25, "{}", operations.len());
+    let wrong = portero_auth::OperatorToken::generate().to_text();
+    let wrong = portero_kernel::ExposeSecret::expose_secret(&wrong);
+    for (method, path, takes_body) in &operations {
+        let request = |token: Option<&str>| {
+            let request = app.operators_http().request(method, "localhost", path);
+            let request = if let Some(token) = token { request.bearer(token) } else { request };
+            // A body that no operation takes: whoever gets this far has been let in, and does nothing.
+            if *takes_body { request.json(&serde_json::json!({ "nothing": 1 })) } else { request }
+        };
+        for (who, token) in [
+            ("a stranger", None),
+            ("a wrong token", Some(wrong)),
+            ("a disabled operator", Some(gone.as_str())),
+            ("a company's admin", Some(acme.token.as_str())),
+            ("garbage", Some("ptr_op_")),
+        ] {
+            let refused = request(token).send().await;
+            assert_eq!(
+                (refused.status, refused.problem().as_str()),
+                (401, "unauthorized"),
+                "{who}: {method} {path}"
+            );
+        }
+        let answered = request(Some(&good)).send().await;
+        let there = if *takes_body { answered.status == 422 } else { answered.status != 401 };
+        assert!(there && answered.status != 405, "{method} {path}: {} {}", answered.status, answered.text());
+        assert!(!answered.text().contains("urn:portero:problem:internal"), "{method} {path}");
+        // At the public listener there is none of it.
+        let request = app.http().request(method, &acme.host, path).bearer(&good);
+        request.send().await.expect_problem(404, "not-found");
+    }
+    app.operators("/admin/v1/nothing").send().await.expect_problem(401, "unauthorized");
+    app.operators("/admin/v1/nothing").bearer(&good).send().await.expect_problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn the_admin_api_does_what_the_command_line_does() {
+    let app = TestApp::start().await;
+    let acme = app.sign_up("acme").await;
+    let body = serde_json::json!({
+        "name": "Globex", "subdomain": "globex",
+        "admin": { "email": "g@globex.example", "password": portero_testkit::new_password() },
+    });
+    let created = app.operator("POST", "/admin/v1/tenants").await.json(&body).send().await.expect(202);
+    app.job_at_rest(&created.str_at("/job")).await;
+    let get = async |path: &str| app.operator("GET", path).await.send().await.expect(200).json();
+    let post =
+        async |path: &str, body: serde_json::Value| app.operator("POST", path).await.json(&body).send().await;
+    let names = async |query: &str| {
+        let listed = get(&format!("/admin/v1/tenants?{query}")).await;
+        let names: Vec<_> =
+            listed["tenants"].as_array().unwrap().iter().map(|one| one["subdomain"].clone()).collect();
+        serde_json::json!(names)
+    };
+    assert_eq!(names("").await, serde_json::json!(["acme", "globex"]));
+    assert_eq!(names("search=GLO").await, serde_json::json!(["globex"]));
+    assert_eq!(names("search=%25").await, serde_json::json!([]), "it is text, and no pattern");
+    assert_eq!(names("after=acme&limit=1").await, serde_json::json!(["globex"]));
+    let paused =
+        post("/admin/v1/tenants/acme/pause", serde_json::json!({ "reason": "unpaid" })).await.expect(200);
+    assert_eq!(
+        (paused.str_at("/status"), paused.str_at("/pause_reason")),
+        ("paused".into(), "unpaid".into())
+    );
+    assert_eq!(names("status=paused").await, serde_json::json!(["acme"]));
+    app.guest("acme").get("/api/v1/ping").await.expect_problem(503, "tenant-paused");
+    app.operator("POST", "/admin/v1/tenants/acme/resume").await.send().await.expect(200);
+    app.api(&acme).get("/api/v1/me").await.expect(200);
+    let weight = app.operator("PUT", "/admin/v1/tenants/acme/weight").await;
+    assert_eq!(weight.json(&serde_json::json!({ "weight": 9 })).send().await.expect(200).json()["weight"], 9);
+
+    for wrong in ["", "globex", "ACME"] {
+        let refused = post("/admin/v1/tenants/acme/delete", serde_json::json!({ "confirm": wrong })).await;
+        refused.expect_problem(422, "invalid");
+    }
+    app.guest("acme").get("/api/v1/ping").await.expect(200);
+    let yes = serde_json::json!({ "confirm": "acme" });
+    post("/admin/v1/tenants/acme/purge", yes.clone()).await.expect_problem(409, "conflict");
+    post("/admin/v1/tenants/acme/delete", yes.clone()).await.expect(200);
+    app.guest("acme").get("/api/v1/ping").await.expect_problem(410, "tenant-deleted");
+    post("/admin/v1/tenants/acme/purge", yes).await.expect_problem(409, "conflict");
+    app.operator("POST", "/admin/v1/tenants/acme/undelete").await.send().await.expect(200);
+    app.api(&acme).get("/api/v1/me").await.expect(200);
+    post("/admin/v1/tenants/nobody/pause", serde_json::json!({})).await.expect_problem(404, "not-found");
+    let renamed = post("/admin/v1/tenants/acme/rename", serde_json::json!({ "to": "apex-inc" })).await;
+    assert_eq!(renamed.expect(200).str_at("/subdomain"), "apex-inc");
+
+    assert_eq!(get("/admin/v1/servers/main").await["name"], "main");
+    let drained = app.operator("POST", "/admin/v1/servers/main/drain").await.send().await.expect(200);
+    assert_eq!(drained.str_at("/status"), "draining");
+    app.operator("POST", "/admin/v1/servers/main/undrain").await.send().await.expect(200);
+    let jobs = get("/admin/v1/jobs?state=done").await;
+    let job = jobs["jobs"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(get(&format!("/admin/v1/jobs/{job}")).await["status"], "done");
+    let retry = app.operator("POST", &format!("/admin/v1/jobs/{job}/retry")).await.send().await;
+    retry.expect_problem(409, "conflict");
+    let added = post("/admin/v1/operators", serde_json::json!({ "name": "carl" })).await.expect(201);
+    app.operators("/admin/v1/operators").bearer(&added.str_at("/token")).send().await.expect(200);
+    app.operator("POST", "/admin/v1/operators/carl/disable").await.send().await.expect(200);
+    app.operators("/admin/v1/operators").bearer(&added.str_at("/token")).send().await.expect(401);
+    let log = get("/admin/v1/audit?actor=tester&limit=2").await;
+    assert_eq!(log["entries"][0]["verb"], "operator.disable");
+    let older = get(&format!("/admin/v1/audit?before={}", log["next"])).await;
+    assert!(older["entries"][0]["seq"].as_i64() < log["next"].as_i64());
+    assert_eq!(get("/admin/v1/audit/verify").await["intact"], true);
+    assert!(get("/admin/v1/doctor").await["checks"].as_array().is_some());
+}

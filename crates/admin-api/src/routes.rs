@@ -1,8 +1,17 @@
 //! The routes of the admin API, in one table: what is served and what the document says are the same rows.
 
-use crate::{audit, document, jobs, operators, servers, tenants};
-use actix_web::web;
+use crate::{Operator, audit, document, jobs, operators, servers, tenants};
+use actix_web::{
+    Error, HttpMessage, HttpResponse,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::{Next, from_fn},
+    web,
+};
 use portero_edge::{Kind, Problem};
+
+/// What every path of the table begins with.
+const PREFIX: &str = "/admin/v1";
 
 /// One operation, as the document tells it.
 pub(crate) struct Operation {
@@ -33,9 +42,11 @@ macro_rules! routes {
 
         /// Adds the routes, for the operators' listener.
         pub fn configure(config: &mut web::ServiceConfig) {
-            $(config.route($path, web::$method().to($handler));)*
-            config.route("/openapi.json", web::get().to(document::show));
-            config.service(web::scope("/admin").default_service(web::to(nothing_here)));
+            let scope = web::scope(PREFIX).wrap(from_fn(operators_only));
+            $(let scope = scope.route(&$path[PREFIX.len()..], web::$method().to($handler));)*
+            config
+                .service(scope.default_service(web::to(nothing_here)))
+                .route("/openapi.json", web::get().to(document::show));
         }
     };
 }
@@ -69,7 +80,17 @@ routes! {
     get "/admin/v1/doctor" servers::doctor, "Every check, each with what to do about it", [], "", "200" "Checks";
 }
 
-/// A stranger isn't told what is there and what isn't.
-async fn nothing_here(_operator: crate::Operator) -> Result<actix_web::HttpResponse, Problem> {
+/// Before anything else: who is nobody here learns neither what is there nor what a body should look like. (A handler's
+/// extractors run side by side, so the one that reads the body may be the first to complain.)
+async fn operators_only<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let operator = Operator::of(request.request()).await?;
+    request.extensions_mut().insert(operator);
+    next.call(request).await
+}
+
+async fn nothing_here() -> Result<HttpResponse, Problem> {
     Err(Problem::new(Kind::NotFound))
 }
