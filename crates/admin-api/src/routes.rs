@@ -3,7 +3,7 @@
 use crate::{Operator, audit, document, jobs, operators, servers, tenants};
 use actix_web::{
     Error, HttpMessage, HttpResponse,
-    body::MessageBody,
+    body::{BoxBody, EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     middleware::{Next, from_fn},
     web,
@@ -85,10 +85,15 @@ routes! {
 async fn operators_only<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
-    let operator = Operator::of(request.request()).await?;
-    request.extensions_mut().insert(operator);
-    next.call(request).await
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    match Operator::of(request.request()).await {
+        Ok(operator) => {
+            request.extensions_mut().insert(operator);
+            Ok(next.call(request).await?.map_into_left_body())
+        }
+        // An answer, so that the layer around it finds it and says it as it says all of them.
+        Err(problem) => Ok(request.error_response(problem).map_into_right_body()),
+    }
 }
 
 async fn nothing_here() -> Result<HttpResponse, Problem> {

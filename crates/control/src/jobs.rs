@@ -58,8 +58,12 @@ impl Control {
     pub async fn job(&self, id: JobId) -> Result<Option<JobView>, RegistryError> {
         let Some(job) = self.registry.job_by_id(id).await? else { return Ok(None) };
         let tenant = self.registry.tenant_by_id(job.tenant).await?;
+        // It may have another name by now.
+        let subdomain = tenant.as_ref().map(|tenant| tenant.subdomain.clone());
+        let subdomain = subdomain.or_else(|| Subdomain::parse(&job.subdomain).ok());
+        let url = subdomain.map(|subdomain| self.site.tenant_url(&subdomain)).unwrap_or_default();
         let company = tenant.map_or_else(|| job.subdomain.clone(), |tenant| tenant.name.to_string());
-        Ok(Some(self.job_view(job, company)))
+        Ok(Some(Self::job_view(job, company, url)))
     }
 
     /// Who may be led in when this job is done: its tenant's first admin, if `claim` is what the browser that signed up
@@ -83,7 +87,7 @@ impl Control {
         }))
     }
 
-    fn job_view(&self, job: JobRow, company: String) -> JobView {
+    fn job_view(job: JobRow, company: String, url: String) -> JobView {
         let status = match job.status {
             JobStatus::Running | JobStatus::Undoing => "running",
             JobStatus::Done => "done",
@@ -99,9 +103,6 @@ impl Control {
                 finished_at: step.finished_at,
             })
             .collect();
-        let url = Subdomain::parse(&job.subdomain)
-            .map(|subdomain| self.site.tenant_url(&subdomain))
-            .unwrap_or_default();
         JobView { id: job.id, kind: job.kind, status, steps, url, company }
     }
 }

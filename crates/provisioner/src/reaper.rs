@@ -13,13 +13,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// Looks until told to stop. Workers do what it writes down.
 pub async fn reap(registry: Registry, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
-        // The registry may be away, or not migrated yet: that is said elsewhere.
-        if let Err(error) = look(&registry).await {
-            tracing::debug!(%error, "nothing can be purged now");
-        }
+        let round = async {
+            // The registry may be away, or not migrated yet: that is said elsewhere.
+            if let Err(error) = look(&registry).await {
+                tracing::debug!(%error, "nothing can be purged now");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        // It may be waiting for somebody who holds a tenant's lock.
         tokio::select! {
             _ = stop.changed() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = round => {}
         }
     }
 }

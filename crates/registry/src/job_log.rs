@@ -83,7 +83,7 @@ impl Registry {
         Ok(Some(Claim { lease: Lease { job: id, fence: row.get("fence") }, job, secret }))
     }
 
-    /// Makes the lease last longer.
+    /// Makes the lease last longer. A job that came to rest in this very moment keeps none.
     ///
     /// # Errors
     /// [`RegistryError::LeaseLost`].
@@ -92,7 +92,8 @@ impl Registry {
             .client()
             .await?
             .execute(
-                "UPDATE jobs SET lease_until = now() + make_interval(secs => $3) WHERE id = $1 AND fence = $2",
+                "UPDATE jobs SET lease_until = CASE WHEN status IN ('running', 'undoing') THEN now() + make_interval(secs => $3) END
+                 WHERE id = $1 AND fence = $2",
                 &[&lease.job.uuid(), &lease.fence, &by.as_secs_f64()],
             )
             .await?;

@@ -14,11 +14,13 @@ use portero_registry::JobStatus;
 use std::{
     io::{BufRead, IsTerminal},
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A job that no worker has for so long waits for a server that is away, and nobody should wait here for that.
+const NOBODY_COMES: Duration = Duration::from_secs(5);
 
 #[derive(Subcommand)]
 pub(crate) enum JobsCommand {
@@ -234,7 +236,7 @@ fn tell_leftovers(left: &Leftovers, output: Output) {
 }
 
 /// Asks for a name to be typed, before something that can't be taken back.
-fn confirm(name: &str, output: Output) -> Result<(), Failure> {
+pub(crate) fn confirm(name: &str, output: Output) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(anyhow!("there is no terminal to ask on: add --yes to do it")));
     }
@@ -258,7 +260,7 @@ pub(crate) async fn watch(
 ) -> Result<JobView, Failure> {
     let worker = Worker::new(direct.registry.clone(), WorkerOptions::default());
     let mut work = tokio::spawn(async move { worker.run_one(id).await });
-    let (mut told, mut worked) = (told.to_vec(), false);
+    let (mut told, mut worked, mut held) = (told.to_vec(), false, Instant::now());
     loop {
         let job = direct.control.job(id).await?.context("the job has vanished from the registry")?;
         told.resize(job.steps.len(), "pending");
@@ -268,7 +270,13 @@ pub(crate) async fn watch(
             }
             *told = step.status;
         }
-        if job.status != "running" || (worked && !is_held(direct, id).await?) {
+        if job.status != "running" {
+            return Ok(job);
+        }
+        if is_held(direct, id).await? {
+            held = Instant::now();
+        }
+        if worked && held.elapsed() > NOBODY_COMES {
             return Ok(job);
         }
         tokio::select! {
@@ -285,7 +293,7 @@ pub(crate) async fn watch(
     }
 }
 
-/// Whether a worker has the job. One that nobody has waits for a server that is away: nobody should wait here for that.
+/// Whether a worker has the job.
 async fn is_held(direct: &Direct, id: JobId) -> Result<bool, Failure> {
     let until = direct.registry.job_by_id(id).await?.and_then(|job| job.lease_until);
     Ok(until.is_some_and(|until| until > OffsetDateTime::now_utc()))

@@ -2,7 +2,10 @@
 
 use super::{label, who_knows};
 use crate::{
-    commands::{Direct, jobs::watch},
+    commands::{
+        Direct,
+        jobs::{confirm, watch},
+    },
     output::{Failure, Output},
 };
 use anyhow::{Context, anyhow};
@@ -72,9 +75,26 @@ pub(super) async fn rename(direct: &Direct, args: &RenameArgs, output: Output) -
 pub(super) async fn delete(direct: &Direct, args: &DeleteArgs, output: Output) -> Result<ExitCode, Failure> {
     let names = args.subdomains.iter().map(|raw| label(raw)).collect::<Result<Vec<Subdomain>, _>>()?;
     for name in names.iter().filter(|_| !args.yes) {
-        confirm(name, "delete", output)?;
+        confirm(name.as_str(), output)?;
     }
-    let changes = direct.control.delete(&names, Duration::from_secs(args.drain)).await?;
+    let before = deleted_of(direct, &names).await;
+    let changes = match direct.control.delete(&names, Duration::from_secs(args.drain)).await {
+        Ok(changes) => changes,
+        Err(error) => {
+            let mut done = deleted_of(direct, &names).await;
+            done.retain(|name| !before.contains(name));
+            if done.is_empty() {
+                return Err(error.into());
+            }
+            output.json(&serde_json::json!({ "deleted": done }));
+            output.line(format_args!(
+                "Deleted: {}. The others are as they were: the same command goes on.",
+                done.join(", ")
+            ));
+            output.failure(&error.into());
+            return Ok(ExitCode::from(3));
+        }
+    };
     match changes.as_slice() {
         [change] => output.json(change),
         changes => output.json(&serde_json::json!({ "tenants": changes })),
@@ -83,6 +103,19 @@ pub(super) async fn delete(direct: &Direct, args: &DeleteArgs, output: Output) -
         tell_deleted(change, output);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Those of these tenants that are deleted, as far as can be seen.
+async fn deleted_of(direct: &Direct, names: &[Subdomain]) -> Vec<String> {
+    let mut deleted = Vec::new();
+    for name in names {
+        if let Ok(tenant) = direct.control.tenant(name).await
+            && tenant.deleted_at.is_some()
+        {
+            deleted.push(tenant.subdomain);
+        }
+    }
+    deleted
 }
 
 fn tell_deleted(change: &Change, output: Output) {
@@ -118,7 +151,7 @@ pub(super) async fn undelete(direct: &Direct, subdomain: &str, output: Output) -
 pub(super) async fn purge(direct: &Direct, args: &PurgeArgs, output: Output) -> Result<ExitCode, Failure> {
     let name = label(&args.subdomain)?;
     if !args.yes {
-        confirm(&name, "purge", output)?;
+        confirm(name.as_str(), output)?;
     }
     let grace = if args.before_grace { Grace::Waive } else { Grace::Respect };
     let (purged, already) = match direct.control.purge(&name, grace).await? {
@@ -170,13 +203,4 @@ async fn see_through(
             "{name} is not purged yet, and can't be brought back{error}. When that is mended: portero jobs retry {job}"
         ),
     }))
-}
-
-/// Asks for the name to be typed.
-fn confirm(name: &Subdomain, what: &str, output: Output) -> Result<(), Failure> {
-    let typed = output.ask(format_args!("To {what} it, type its subdomain ({name}): "))?;
-    if typed == name.as_str() {
-        return Ok(());
-    }
-    Err(Failure::Failed(anyhow!("{name} was not typed: nothing was done. With --yes it isn't asked for")))
 }
