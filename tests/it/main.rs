@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed; helpers are no tests to clippy")]
 
+mod audit;
 mod bad_days;
 mod bad_days_registry;
 mod bad_days_router;
@@ -22,6 +23,7 @@ mod jobs;
 mod life;
 mod lifecycle;
 mod nginx;
+mod operators;
 mod ping;
 mod purge;
 mod recovery;

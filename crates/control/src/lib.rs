@@ -1,30 +1,38 @@
 //! The use cases of the control plane, by noun. The CLI, the API and the pages are three doors to it: no rule lives in
 //! a door. This room knows no HTTP, no clap and no HTML.
 
+mod acts;
+mod audit;
 mod doctor;
 mod job_care;
 mod job_events;
 mod jobs;
 mod life;
+mod operators;
 mod routers;
 mod servers;
 mod signup;
 mod tenants;
 
+pub use audit::{AuditReport, AuditView};
 pub use doctor::{Check, Health};
 pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
 pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
 pub use life::{FormerNameView, Grace, Purge, PurgedView};
+pub use operators::{OperatorError, OperatorView};
 pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
-pub use tenants::{Change, TenantError, TenantView};
+pub use tenants::{Change, TenantError, TenantFilter, TenantView};
 
 use job_events::JobEvents;
 use portero_auth::Passwords;
 use portero_kernel::Site;
 use portero_registry::Registry;
+
+// Who acts, and which entries of the audit log are asked for.
+pub use portero_registry::{Actor, AuditFilter, AuditHead, NotAHead};
 
 /// The control plane: what its use cases work with. Cheap to clone.
 #[derive(Clone)]
@@ -34,13 +42,21 @@ pub struct Control {
     site: Site,
     mode: SignUpMode,
     job_events: JobEvents,
+    actor: Actor,
 }
 
 impl Control {
     /// From its parts.
     #[must_use]
     pub fn new(registry: Registry, passwords: Passwords, site: Site, mode: SignUpMode) -> Self {
-        Self { registry, passwords, site, mode, job_events: JobEvents::default() }
+        Self {
+            registry,
+            passwords,
+            site,
+            mode,
+            job_events: JobEvents::default(),
+            actor: Actor::System { task: "portero" },
+        }
     }
 
     /// Where the platform is on the web.

@@ -51,6 +51,15 @@ pub struct TenantView {
     pub former: Vec<FormerNameView>,
 }
 
+/// Which tenants to list.
+#[derive(Debug, Clone, Default)]
+pub struct TenantFilter {
+    /// What the name or the subdomain has in it, in upper or lower case.
+    pub search: Option<String>,
+    /// The state that it is in.
+    pub status: Option<String>,
+}
+
 /// A tenant that was changed, and who knows of that.
 #[derive(Debug, Clone, Serialize)]
 pub struct Change {
@@ -154,6 +163,21 @@ impl Control {
         self.tenant_views(rows).await
     }
 
+    /// The same, of those that the filter lets through.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_found(
+        &self,
+        filter: &TenantFilter,
+        after: Option<&Subdomain>,
+        limit: i64,
+    ) -> Result<Vec<TenantView>, RegistryError> {
+        let (search, status) = (filter.search.as_deref(), filter.status.as_deref());
+        let rows = self.registry.tenants_found(search, status, after, limit).await?;
+        self.tenant_views(rows).await
+    }
+
     /// A tenant by its subdomain.
     ///
     /// # Errors
@@ -164,13 +188,7 @@ impl Control {
         view.ok_or_else(|| TenantError::NotFound(subdomain.clone()))
     }
 
-    /// Shuts a tenant's door: its role is fenced out of the database and every request is answered `tenant-paused`, by
-    /// every router that lives and has said so in time. Requests under way have until `drain` is over, and are cut then.
-    /// Repeating it raises the fence again.
-    ///
-    /// # Errors
-    /// [`TenantError`].
-    pub async fn pause(
+    pub(crate) async fn do_pause(
         &self,
         subdomain: &Subdomain,
         reason: Option<&str>,
@@ -192,12 +210,7 @@ impl Control {
         Ok(Change { already, ..change })
     }
 
-    /// Opens a paused tenant's door again, and waits for the routers to hear of it. Repeating it sets the tenant's role
-    /// as it should be.
-    ///
-    /// # Errors
-    /// [`TenantError`].
-    pub async fn resume(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
+    pub(crate) async fn do_resume(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
         must_live(&tenant)?;
         let already = tenant.status == TenantStatus::Active;
@@ -214,11 +227,11 @@ impl Control {
         Ok(Change { already, ..change })
     }
 
-    /// Gives a tenant another weight, from 1 to 100, and waits for the routers to hear of it.
-    ///
-    /// # Errors
-    /// [`TenantError`].
-    pub async fn set_weight(&self, subdomain: &Subdomain, weight: u8) -> Result<Change, TenantError> {
+    pub(crate) async fn do_set_weight(
+        &self,
+        subdomain: &Subdomain,
+        weight: u8,
+    ) -> Result<Change, TenantError> {
         let tenant = self.find(subdomain).await?;
         let clock = self.registry.tenant_set_weight(tenant.id, weight).await?;
         let clock = clock.ok_or_else(|| TenantError::Changed(subdomain.clone()))?;

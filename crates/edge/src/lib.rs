@@ -11,19 +11,23 @@ mod door;
 mod fair_use;
 mod gate;
 mod limits;
+mod operators;
 mod origin;
 mod problem;
 mod refusals;
+mod sightings;
 
-pub use address::ClientAddress;
+pub use address::{ClientAddress, user_agent};
 pub use body::{Form, Json, MAX_BODY};
 pub use context::{Db, TenantCtx, at_apex, at_tenant};
 pub use door::door;
 pub use fair_use::FairUse;
 pub use gate::Host;
 pub use limits::{Limits, LoginTurn, SignUpTurn};
+pub use operators::{OPERATORS_LOGIN, OperatorsHost, operators_door};
 pub use problem::{FieldProblem, Kind, Problem};
 pub use refusals::Refusals;
+pub use sightings::{Sight, Sighted, Sightings};
 
 use actix_web::{HttpRequest, Route, guard, web};
 use portero_kernel::Site;
@@ -49,12 +53,16 @@ pub struct Edge {
     pub router: Router,
     /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// The names, besides loopback's and IP addresses, that the operators' listener answers to; in lower case.
+    pub admin_hosts: Vec<String>,
     /// How often one address may do what is expensive.
     pub limits: Limits,
     /// How much one company may ask.
     pub fair_use: FairUse,
     /// What was refused.
     pub refusals: Refusals,
+    /// What of that is written down.
+    pub sightings: Sightings,
     /// How problems look in a browser.
     pub page: DrawProblem,
 }

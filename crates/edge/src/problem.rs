@@ -47,6 +47,8 @@ macro_rules! kinds {
 kinds! {
     /// The `Host` isn't one, or contradicts the request line.
     HostInvalid BAD_REQUEST "host-invalid" "The host of this request is not understood",
+    /// The operators' listener doesn't answer to this host.
+    Misdirected MISDIRECTED_REQUEST "misdirected" "This server does not answer to this host: see PORTERO_ADMIN_HOSTS",
     /// Nobody has this host.
     TenantNotFound NOT_FOUND "tenant-not-found" "No company is at this address",
     /// Its database is being made.
@@ -81,6 +83,8 @@ kinds! {
     CrossOrigin FORBIDDEN "cross-origin" "This request came from another site and was refused",
     /// The name or the address is somebody's already.
     Taken CONFLICT "taken" "This is already taken",
+    /// It isn't in a state for that.
+    Conflict CONFLICT "conflict" "This is not possible as things are now",
     /// A company without an admin could never be opened again.
     LastAdmin CONFLICT "last-admin" "The last admin of a company can't be removed, disabled or made a member",
     /// Sign-ups are closed.

@@ -4,12 +4,15 @@
 //! come out only by the functions that say so. This room knows nothing of a tenant's schema and nothing of HTTP.
 //! Next: `router` reads routes from here, `provisioner` works the jobs.
 
+mod audit;
+mod audit_walk;
 mod bell;
 mod budget;
 mod job_log;
 mod jobs;
 mod life;
 mod lines;
+mod operators;
 mod routers;
 mod routes;
 mod secrets;
@@ -17,12 +20,15 @@ mod servers;
 mod snapshot;
 mod tenants;
 
+pub use audit::{Actor, AuditFilter, AuditRow, Entry, Outcome};
+pub use audit_walk::{AuditFault, AuditHead, AuditVerdict, NotAHead};
 pub use bell::{Bell, Channel};
 pub use job_log::{Claim, Lease};
 pub use jobs::{JobRow, JobStatus, NewJob, StepRow, StepStatus};
 pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
+pub use operators::OperatorRow;
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{FormerName, RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
@@ -37,7 +43,7 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction,
 };
 use lines::Lines;
-use portero_auth::Sealer;
+use portero_auth::{Chain, Sealer};
 use portero_kernel::{SchemaVersion, Subdomain};
 use portero_pg::{Class, MigrateError, Migrations, Session, classify, hardened};
 use std::{sync::Arc, time::Duration};
@@ -68,6 +74,9 @@ pub enum RegistryError {
     /// A server has the name already.
     #[error("the server's name is taken")]
     ServerTaken,
+    /// An operator has the name already.
+    #[error("the operator's name is taken")]
+    OperatorTaken,
     /// No server takes new tenants.
     #[error("no database server takes new tenants")]
     NoServer,
@@ -112,6 +121,9 @@ pub struct Registry {
     lines: Lines,
     config: Config,
     sealer: Arc<Sealer>,
+    chain: Arc<Chain>,
+    /// What the next change is written down as.
+    note: Option<Arc<audit::Note>>,
 }
 
 impl Registry {
@@ -135,7 +147,14 @@ impl Registry {
             .create_timeout(Some(Duration::from_secs(3)))
             .build()
             .expect("a runtime is given");
-        Self { pool, lines, config, sealer: Arc::new(Sealer::new(key)) }
+        Self {
+            pool,
+            lines,
+            config,
+            sealer: Arc::new(Sealer::new(key)),
+            chain: Arc::new(Chain::new(key)),
+            note: None,
+        }
     }
 
     /// Brings the registry's schema to this program's version.

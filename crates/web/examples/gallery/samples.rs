@@ -2,8 +2,8 @@
 
 use portero_web::pages::{
     Action, AddUser, AddUserErrors, BudgetPage, Checkouts, Frame, HomePage, JobStatus, LandingPage, Lease,
-    LoginPage, Me, MessagePage, ProgressPage, ServerBudget, SignupErrors, SignupPage, SignupValues, Step,
-    Took, TopTenant, UserRow,
+    LoginPage, Me, MessagePage, OperatorLoginPage, OperatorLoginState, ProgressPage, ServerBudget,
+    SignupErrors, SignupPage, SignupValues, Step, Took, TopTenant, UserRow,
 };
 use portero_web::text::{Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, Trouble, Way};
 use portero_web::{Lang, RenderError, Template};
@@ -51,6 +51,15 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
         add(&format!("login-{}", state.code()), login(lang, "Acme", "", *state).render())?;
     }
     add("login-long", login(lang, LONG, HOSTILE, LoginState::Refused).render())?;
+
+    for (name, state) in [
+        ("fresh", OperatorLoginState::Fresh),
+        ("refused", OperatorLoginState::Refused),
+        ("too-many", OperatorLoginState::TooMany),
+    ] {
+        let frame = Frame::apex(lang, "/console/login");
+        add(&format!("operator-login-{name}"), OperatorLoginPage { frame, state }.render())?;
+    }
 
     let people = people();
     add("home-admin", home(lang, "Acme", &people, Some(Notice::Welcome), Some(AddUser::default())).render())?;
