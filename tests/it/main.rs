@@ -20,6 +20,7 @@ mod isolation;
 mod lifecycle;
 mod nginx;
 mod ping;
+mod reconcile;
 mod recovery;
 mod servers;
 mod signup;

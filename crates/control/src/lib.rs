@@ -3,6 +3,7 @@
 
 mod doctor;
 mod jobs;
+mod reconcile;
 mod routers;
 mod servers;
 mod signup;
@@ -10,6 +11,7 @@ mod tenants;
 
 pub use doctor::{Check, Health};
 pub use jobs::{HandOver, JobView, StepView};
+pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
 pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};

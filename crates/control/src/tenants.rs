@@ -162,7 +162,10 @@ impl Control {
     }
 
     /// A tenant that is there, and the lock by which one at a time changes it; dropped, the lock is given up.
-    async fn find_and_lock(&self, subdomain: &Subdomain) -> Result<(TenantRow, Session), TenantError> {
+    pub(crate) async fn find_and_lock(
+        &self,
+        subdomain: &Subdomain,
+    ) -> Result<(TenantRow, Session), TenantError> {
         let lock = self.registry.tenant_lock(self.find(subdomain).await?.id).await?;
         // As it is now that nobody else changes it.
         let tenant = self.find(subdomain).await?;
@@ -182,7 +185,7 @@ impl Control {
         clock.ok_or_else(|| TenantError::Changed(tenant.subdomain.clone()))
     }
 
-    async fn admin_of(&self, tenant: &TenantRow) -> Result<tokio_postgres::Config, TenantError> {
+    pub(crate) async fn admin_of(&self, tenant: &TenantRow) -> Result<tokio_postgres::Config, TenantError> {
         let server = self.registry.server_by_id(tenant.server).await?;
         Ok(server.ok_or(RegistryError::Unreadable("tenant's server"))?.admin)
     }

@@ -5,7 +5,7 @@ use crate::{commands::parse_url, operations};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
 use portero_auth::{MasterKey, Passwords};
-use portero_control::{Control, SignUpMode};
+use portero_control::{Control, Rounds, SignUpMode};
 use portero_edge::{Edge, FairUse, Limits, Refusals, door};
 use portero_kernel::{SecretString, Site};
 use portero_pg::{Class, classify};
@@ -94,6 +94,8 @@ impl Application {
 
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
         let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
+        let rounds = Rounds::default();
+        background.push(tokio::spawn(rounds.clone().run(control.clone(), stopping.clone())));
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));
@@ -114,6 +116,7 @@ impl Application {
             control: control.clone(),
             router,
             edge: edge.clone(),
+            rounds,
             stopping: stopping.clone(),
         });
         let tenant_api = web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https));

@@ -58,7 +58,7 @@ enum Command {
     #[command(subcommand)]
     Server(commands::server::ServerCommand),
     /// Check everything, and say what to do about what is wrong
-    Doctor,
+    Doctor(commands::doctor::DoctorArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -99,7 +99,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Serve => commands::serve::run(settings, output).await,
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
         Command::Server(command) => commands::server::run(settings, command, output).await,
-        Command::Doctor => commands::doctor::run(settings, output).await,
+        Command::Doctor(args) => commands::doctor::run(settings, args, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }
 }

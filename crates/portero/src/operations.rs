@@ -6,7 +6,7 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
-use portero_control::Control;
+use portero_control::{Control, Rounds};
 use portero_edge::{Edge, Problem};
 use portero_registry::RegistryError;
 use portero_router::{Figures, Router};
@@ -23,6 +23,7 @@ pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) router: Router,
     pub(crate) edge: web::Data<Edge>,
+    pub(crate) rounds: Rounds,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -57,10 +58,12 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
     let figures = operations.router.figures();
     let refused: Vec<_> = operations.edge.refusals.counts().collect();
     let tenants = ask(&figures, operations.control.registry().tenants_by_status()).await;
+    let round = operations.rounds.last();
     let shown = metrics::Shown {
         figures: &figures,
         refused: &refused,
         tenants: tenants.as_deref(),
+        round: round.as_ref(),
         usage: Usage::now(),
     };
     HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(metrics::render(&shown))

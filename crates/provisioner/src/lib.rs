@@ -5,11 +5,12 @@
 
 pub mod engine;
 pub mod fence;
+pub mod orphans;
 mod server;
 mod worker;
 pub mod workflows;
 
-pub use server::ServerError;
+pub use server::{CONNECTION_LIMIT, ServerError};
 pub use worker::{Worker, WorkerOptions};
 
 use portero_pg::Migrations;

@@ -4,10 +4,10 @@ use portero_kernel::{DatabaseName, RoleName, TenantId};
 use portero_pg::{
     Class, EndError, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal,
 };
-use tokio_postgres::{Config, Error};
+use tokio_postgres::{Config, Error, Transaction};
 
 /// Connections that one tenant's role may hold on the server, over all routers.
-const CONNECTION_LIMIT: u32 = 20;
+pub const CONNECTION_LIMIT: u32 = 20;
 
 /// Why the server didn't do it.
 #[derive(Debug, thiserror::Error)]
@@ -145,10 +145,26 @@ pub(crate) async fn create_role(
     for (setting, value) in TENANT_SESSION.iter().filter(|(_, value)| !value.is_empty()) {
         txn.batch_execute(&format!("ALTER ROLE {name} SET {setting} = {}", literal(value))).await?;
     }
+    for database in databases_with_settings_of(&txn, role).await? {
+        txn.batch_execute(&format!("ALTER ROLE {name} IN DATABASE {} RESET ALL", ident(&database))).await?;
+    }
     // Membership, the other way round: whoever fences a tenant must be allowed to end its sessions.
     txn.batch_execute(&format!("GRANT {name} TO CURRENT_USER")).await?;
     txn.commit().await?;
     Ok(())
+}
+
+/// The databases for which the role has settings of their own.
+async fn databases_with_settings_of(txn: &Transaction<'_>, role: &RoleName) -> Result<Vec<String>> {
+    let rows = txn
+        .query(
+            "SELECT d.datname FROM pg_catalog.pg_db_role_setting s
+             JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+             JOIN pg_catalog.pg_roles r ON r.oid = s.setrole WHERE r.rolname = $1",
+            &[&role.as_str()],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Lets the role into its database.
@@ -248,4 +264,44 @@ pub(crate) async fn other_open_databases(
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Drops a database that belongs to no tenant, if it bears this one's mark and is ours; says whether it was there.
+pub(crate) async fn drop_marked_database(
+    session: &Session,
+    database: &DatabaseName,
+    tenant: TenantId,
+) -> Result<bool> {
+    let row = session
+        .query_opt(
+            "SELECT shobj_description(oid, 'pg_database'), pg_get_userbyid(datdba) = current_user
+             FROM pg_catalog.pg_database WHERE datname = $1",
+            &[&database.as_str()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    if row.get::<_, Option<String>>(0) != Some(database_mark(tenant)) || !row.get::<_, bool>(1) {
+        return Err(ServerError::Foreign(format!("database {database}")));
+    }
+    end_lock_holders(session, database).await?;
+    session
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str())))
+        .await?;
+    Ok(true)
+}
+
+/// Drops a role that belongs to no tenant, if it bears this one's mark; says whether it was there.
+pub(crate) async fn drop_marked_role(session: &Session, role: &RoleName, tenant: TenantId) -> Result<bool> {
+    let row = session
+        .query_opt(
+            "SELECT shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1",
+            &[&role.as_str()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    if row.get::<_, Option<String>>(0) != Some(database_mark(tenant)) {
+        return Err(ServerError::Foreign(format!("role {role}")));
+    }
+    session.batch_execute(&format!("DROP ROLE IF EXISTS {}", ident(role.as_str()))).await?;
+    Ok(true)
 }

@@ -6,6 +6,7 @@
 
 mod bell;
 mod budget;
+mod holdings;
 mod jobs;
 mod lines;
 mod routers;
@@ -16,6 +17,7 @@ mod snapshot;
 mod tenants;
 
 pub use bell::{Bell, Channel};
+pub use holdings::{HoldingRow, registries_with};
 pub use jobs::{Claim, JobRow, JobStatus, Lease, NewJob, StepRow, StepStatus};
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{RouteChange, RouteChanges, RouteRow};

@@ -271,7 +271,7 @@ impl Registry {
     /// The registry.
     pub async fn tenant_lock(&self, id: TenantId) -> Result<Session> {
         let session = self.session().await?;
-        session.execute("SELECT pg_advisory_lock($1)", &[&lock_key(&format!("portero.tenant.{id}"))]).await?;
+        session.execute("SELECT pg_advisory_lock($1)", &[&tenant_lock_key(id)]).await?;
         Ok(session)
     }
 
@@ -320,6 +320,11 @@ impl Registry {
         txn.commit().await?;
         Ok(Some(clock))
     }
+}
+
+/// What [`Registry::tenant_lock`] locks.
+pub(crate) fn tenant_lock_key(id: TenantId) -> i64 {
+    lock_key(&format!("portero.tenant.{id}"))
 }
 
 /// `SELECT columns FROM tenants WHERE condition`, of constants only.
