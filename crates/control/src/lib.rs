@@ -1,6 +1,7 @@
 //! The use cases of the control plane, by noun. The CLI, the API and the pages are three doors to it: no rule lives in
 //! a door. This room knows no HTTP, no clap and no HTML.
 
+mod console;
 mod doctor;
 mod jobs;
 mod reconcile;
@@ -9,6 +10,7 @@ mod servers;
 mod signup;
 mod tenants;
 
+pub use console::{Overview, RouterView, TenantLine, TenantList};
 pub use doctor::{Check, Health};
 pub use jobs::{HandOver, JobView, StepView};
 pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
@@ -16,6 +18,9 @@ pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
 pub use tenants::{Change, TenantError, TenantView};
+
+// What the lists are asked with, and what is in them.
+pub use portero_registry::{JobFilter, JobLine, StepLine, TenantFilter, TenantOrder};
 
 use portero_auth::Passwords;
 use portero_kernel::Site;

@@ -5,7 +5,7 @@ use deadpool_postgres::Transaction;
 use portero_kernel::{CompanyName, DatabaseName, SchemaVersion, ServerId, Subdomain, TenantId, UserId};
 use portero_pg::{Session, lock_key, violated_constraint};
 use time::OffsetDateTime;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 /// Where a tenant is in its life.
@@ -319,6 +319,20 @@ impl Registry {
         let clock = route_changed_in_txn(&txn, id).await?;
         txn.commit().await?;
         Ok(Some(clock))
+    }
+}
+
+impl Registry {
+    /// The tenants that a condition and an order, both constants, ask for.
+    pub(crate) async fn tenants_where(
+        &self,
+        condition: &'static str,
+        order: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<TenantRow>> {
+        let sql = [&select_where(COLUMNS, condition), order].concat();
+        let rows = self.client().await?.query(&sql, params).await?;
+        rows.iter().map(TenantRow::from_row).collect()
     }
 }
 
