@@ -4,7 +4,7 @@ use crate::{Control, ServerView};
 use portero_kernel::{JobId, RouterId, SchemaVersion, ServerId, TenantId};
 use portero_pg::connect;
 use portero_registry::{
-    JobFilter, JobLine, RegistryError, ServerRow, StepLine, TenantFilter, TenantRow,
+    JobLine, JobQuery, RegistryError, ServerRow, TenantFilter, TenantRow,
 };
 use std::{collections::BTreeMap, time::Duration};
 use time::OffsetDateTime;
@@ -130,7 +130,7 @@ impl Control {
     /// The registry.
     pub async fn jobs_listed(
         &self,
-        filter: &JobFilter<'_>,
+        filter: &JobQuery<'_>,
         limit: usize,
     ) -> Result<(Vec<JobLine>, Option<JobId>), RegistryError> {
         let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
@@ -139,14 +139,6 @@ impl Control {
         jobs.truncate(limit);
         let next = jobs.last().filter(|_| more).map(|last| last.id);
         Ok((jobs, next))
-    }
-
-    /// A job with all that its log has.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn job_log(&self, id: JobId) -> Result<Option<(JobLine, Vec<StepLine>)>, RegistryError> {
-        self.registry.job_log(id).await
     }
 
     /// How many tenants there are in each state.

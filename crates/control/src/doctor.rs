@@ -4,10 +4,10 @@ mod server;
 
 pub(crate) use server::check_fitness;
 
-use crate::{Control, Differences};
+use crate::{Control, Differences, JobDetails, JobFilter};
 use portero_kernel::with_causes;
 use portero_pg::connect;
-use portero_registry::{JobStatus, MIGRATIONS, RegistryError, ServerRow, ServerStatus};
+use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus};
 use serde::Serialize;
 use server::check_tenants;
 
@@ -113,23 +113,27 @@ impl Control {
 
     async fn check_jobs(&self) -> Check {
         let looked = async {
-            let mut stuck = Vec::new();
-            for id in self.registry.jobs_with_status(JobStatus::Stuck, 10).await? {
-                let error = self.registry.job_by_id(id).await?.and_then(|job| job.error).unwrap_or_default();
-                stuck.push(format!("{id} ({error})"));
-            }
+            let stuck = self.jobs(JobFilter::Stuck, 10).await?;
             Ok::<_, RegistryError>((stuck, self.registry.jobs_open().await?))
         };
         match looked.await {
             Ok((stuck, open)) if stuck.is_empty() => {
                 Check::ok("jobs", format!("{open} under way, none stuck"))
             }
-            Ok((stuck, _)) => Check::bad(
-                Health::Fail,
-                "jobs",
-                format!("stuck: {}", stuck.join("; ")),
-                "remove what hinders the undo; the names stay reserved meanwhile",
-            ),
+            Ok((stuck, _)) => {
+                let each = |text: fn(&JobDetails) -> String| stuck.iter().map(text).collect::<Vec<_>>();
+                let found = each(|job| {
+                    let error = job.error.as_deref().unwrap_or_default();
+                    format!("{} of {} ({error})", job.kind, job.subdomain)
+                });
+                let advice = each(|job| format!("portero jobs retry {}", job.id));
+                Check::bad(
+                    Health::Fail,
+                    "jobs",
+                    format!("stuck: {}", found.join("; ")),
+                    format!("remove what hinders them, then {}", advice.join("; ")),
+                )
+            }
             Err(error) => Check::bad(Health::Fail, "jobs", with_causes(&error), "see the registry's log"),
         }
     }

@@ -1,4 +1,4 @@
-//! Jobs as people and programs see them.
+//! Jobs as people and programs see them; what operators do about those that are stuck is in `job_care`.
 
 use crate::Control;
 use portero_kernel::{JobId, Subdomain, TenantId, UserId};
@@ -87,7 +87,7 @@ impl Control {
         let status = match job.status {
             JobStatus::Running | JobStatus::Undoing => "running",
             JobStatus::Done => "done",
-            JobStatus::Undone | JobStatus::Stuck => "failed",
+            JobStatus::Undone | JobStatus::Stuck | JobStatus::Abandoned => "failed",
         };
         let steps = job
             .steps

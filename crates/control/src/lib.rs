@@ -3,6 +3,8 @@
 
 mod console;
 mod doctor;
+mod job_care;
+mod job_events;
 mod jobs;
 mod reconcile;
 mod routers;
@@ -12,6 +14,8 @@ mod tenants;
 
 pub use console::{Overview, RouterView, TenantLine, TenantList};
 pub use doctor::{Check, Health};
+pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
+pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
 pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
 pub use routers::Known;
@@ -20,8 +24,9 @@ pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
 pub use tenants::{Change, TenantError, TenantView};
 
 // What the lists are asked with, and what is in them.
-pub use portero_registry::{JobFilter, JobLine, StepLine, TenantFilter, TenantOrder};
+pub use portero_registry::{JobLine, JobQuery, TenantFilter, TenantOrder};
 
+use job_events::JobEvents;
 use portero_auth::Passwords;
 use portero_kernel::Site;
 use portero_registry::Registry;
@@ -33,13 +38,14 @@ pub struct Control {
     passwords: Passwords,
     site: Site,
     mode: SignUpMode,
+    job_events: JobEvents,
 }
 
 impl Control {
     /// From its parts.
     #[must_use]
     pub fn new(registry: Registry, passwords: Passwords, site: Site, mode: SignUpMode) -> Self {
-        Self { registry, passwords, site, mode }
+        Self { registry, passwords, site, mode, job_events: JobEvents::default() }
     }
 
     /// Where the platform is on the web.

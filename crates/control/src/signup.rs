@@ -6,7 +6,7 @@ use portero_kernel::{
     CompanyName, DatabaseName, EmailAddress, FieldError, Fields, JobId, Refusal, SecretString, Subdomain,
     TenantId, UserId,
 };
-use portero_provisioner::workflows::create_tenant;
+use portero_provisioner::{Workflow, workflows::create_tenant};
 use portero_registry::{NewJob, NewTenant, RegistryError, TenantLogin};
 use uuid::Uuid;
 
@@ -142,9 +142,9 @@ impl Control {
             TenantLogin { database: DatabaseName::from_uuid(Uuid::new_v4()), password: random_password() };
         let new_job = NewJob {
             id: job,
-            kind: create_tenant::KIND,
-            steps: &create_tenant::step_names(),
-            secret: &create_tenant::Admin::to_secret(&checked.email, hash),
+            kind: create_tenant::WORKFLOW.kind(),
+            steps: &create_tenant::WORKFLOW.step_names(),
+            secret: Some(&create_tenant::Admin::to_secret(&checked.email, hash)),
             claim,
         };
         let new_tenant = NewTenant {

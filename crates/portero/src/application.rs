@@ -96,6 +96,7 @@ impl Application {
         let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
         let rounds = Rounds::default();
         background.push(tokio::spawn(rounds.clone().run(control.clone(), stopping.clone())));
+        background.push(tokio::spawn(control.clone().hear_jobs(stopping.clone())));
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));

@@ -57,6 +57,9 @@ enum Command {
     /// Look after the servers that hold companies' databases
     #[command(subcommand)]
     Server(commands::server::ServerCommand),
+    /// Look after jobs: long work that survives whoever was doing it
+    #[command(subcommand)]
+    Jobs(commands::jobs::JobsCommand),
     /// Check everything, and say what to do about what is wrong
     Doctor(commands::doctor::DoctorArgs),
     /// Print a completion script
@@ -99,6 +102,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Serve => commands::serve::run(settings, output).await,
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
         Command::Server(command) => commands::server::run(settings, command, output).await,
+        Command::Jobs(command) => commands::jobs::run(settings, command, output).await,
         Command::Doctor(args) => commands::doctor::run(settings, args, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }

@@ -6,12 +6,15 @@
 pub mod engine;
 pub mod fence;
 pub mod orphans;
+mod points;
 mod server;
 mod worker;
+mod workflow;
 pub mod workflows;
 
-pub use server::{CONNECTION_LIMIT, ServerError};
+pub use server::{CONNECTION_LIMIT, ServerError, left_of};
 pub use worker::{Worker, WorkerOptions};
+pub use workflow::{Direction, Load, Plan, Workflow};
 
 use portero_pg::Migrations;
 

@@ -1,8 +1,9 @@
 //! What Portero's own role does on a tenants' server, statement by statement. Each can be repeated.
 
-use portero_kernel::{DatabaseName, RoleName, TenantId};
+use crate::{engine::StepError, points};
+use portero_kernel::{DatabaseName, JobId, RoleName, TenantId, with_causes};
 use portero_pg::{
-    Class, EndError, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal,
+    Class, EndError, MARK_PREFIX, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal,
 };
 use tokio_postgres::{Config, Error, Transaction};
 
@@ -18,6 +19,9 @@ pub enum ServerError {
     /// A database or role of that name is somebody else's: never adopted, never dropped.
     #[error("{0} exists and bears another mark")]
     Foreign(String),
+    /// An earlier session of a job was told to end and is still there.
+    #[error("an earlier session of this job doesn't end")]
+    EarlierSession,
     /// Sessions of the tenant's role were told to end and are still there.
     #[error("{0} sessions of the tenant don't end: look at their processes on the server, and try again")]
     SessionsLeft(usize),
@@ -39,8 +43,20 @@ impl ServerError {
         match self {
             Self::Postgres(error) => !matches!(classify(error), Class::Other),
             Self::Foreign(_) => false,
-            Self::SessionsLeft(_) => true,
+            Self::SessionsLeft(_) | Self::EarlierSession => true,
         }
+    }
+}
+
+impl From<ServerError> for StepError {
+    fn from(error: ServerError) -> Self {
+        if error.may_pass() { Self::Again(with_causes(&error)) } else { Self::Never(with_causes(&error)) }
+    }
+}
+
+impl From<Error> for StepError {
+    fn from(error: Error) -> Self {
+        ServerError::from(error).into()
     }
 }
 
@@ -51,6 +67,37 @@ pub(crate) async fn session_in(admin: &Config, database: &str) -> Result<Session
     let mut config = admin.clone();
     config.dbname(database);
     Ok(connect(&config).await?)
+}
+
+/// Portero's own login in a server's maintenance database, under the name of a job.
+pub(crate) async fn session_of(admin: &Config, job: JobId) -> Result<Session> {
+    session_of_job_in(admin, admin.get_dbname().unwrap_or("postgres"), job).await
+}
+
+/// The same, in the database named.
+pub(crate) async fn session_of_job_in(admin: &Config, database: &str, job: JobId) -> Result<Session> {
+    let mut config = admin.clone();
+    config.application_name(format!("portero job {job}"));
+    session_in(&config, database).await
+}
+
+/// Ends all other sessions of this one's name and role, and waits until they have ended.
+pub(crate) async fn end_others_of_that_name(session: &Session) -> Result<()> {
+    // A second look, for one that had ended by itself when it was told to: that is answered like one that stays.
+    for _ in 0..2 {
+        let told = session
+            .query(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_catalog.pg_stat_activity
+                 WHERE application_name = current_setting('application_name')
+                   AND usename = current_user AND pid <> pg_backend_pid()",
+                &[],
+            )
+            .await?;
+        if told.iter().all(|row| row.get(0)) {
+            return Ok(());
+        }
+    }
+    Err(ServerError::EarlierSession)
 }
 
 /// What is known of a database on the server.
@@ -103,6 +150,7 @@ pub(crate) async fn create_database(
         Found::Foreign => return Err(ServerError::Foreign(format!("database {database}"))),
         Found::Ours => {}
         Found::Nothing => {
+            points::hold("create").await;
             session
                 .batch_execute(&format!(
                     "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' STRATEGY wal_log ALLOW_CONNECTIONS false"
@@ -110,6 +158,7 @@ pub(crate) async fn create_database(
                 .await?;
         }
     }
+    points::hold("created").await;
     session.batch_execute(&format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC")).await?;
     session
         .batch_execute(&format!("COMMENT ON DATABASE {name} IS {}", literal(&database_mark(tenant))))
@@ -220,6 +269,7 @@ pub(crate) async fn drop_database_and_role(
                 .await?;
         }
     }
+    points::hold("dropped").await;
     let role = RoleName::from(database);
     match find_role(session, &role, tenant).await? {
         Found::Foreign => return Err(ServerError::Foreign(format!("role {role}"))),
@@ -233,7 +283,7 @@ pub(crate) async fn drop_database_and_role(
 
 /// `DROP DATABASE … WITH (FORCE)` ends the sessions inside. One elsewhere can hold a lock on the database's own row, by
 /// `ALTER ROLE … IN DATABASE …` in a transaction that it leaves open: a tenant's role must not hold up another's end.
-async fn end_lock_holders(session: &Session, database: &DatabaseName) -> Result<()> {
+pub(crate) async fn end_lock_holders(session: &Session, database: &DatabaseName) -> Result<()> {
     session
         .execute(
             "SELECT pg_terminate_backend(l.pid, 5000)
@@ -248,7 +298,27 @@ async fn end_lock_holders(session: &Session, database: &DatabaseName) -> Result<
     Ok(())
 }
 
-/// Other databases of Portero's that this role may connect to: there must be none.
+/// What there is on the server under a tenant's names, as people call it. Whatever an earlier session of this job was told
+/// to do has happened by then.
+///
+/// # Errors
+/// As PostgreSQL says.
+pub async fn left_of(admin: &Config, job: JobId, database: &DatabaseName) -> Result<Vec<String>> {
+    let session = session_of(admin, job).await?;
+    end_others_of_that_name(&session).await?;
+    let rows = session
+        .query(
+            "SELECT 'database ' || datname FROM pg_catalog.pg_database WHERE datname = $1
+             UNION ALL SELECT 'role ' || rolname FROM pg_catalog.pg_roles WHERE rolname = $1",
+            &[&database.as_str()],
+        )
+        .await?;
+    session.close().await;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Databases of other companies that this role may connect to: there must be none. Portero's own are meant, and those that
+/// are called or marked like a company's, whoever owns them; of the server's others `doctor` tells.
 pub(crate) async fn other_open_databases(
     session: &Session,
     role: &RoleName,
@@ -257,51 +327,27 @@ pub(crate) async fn other_open_databases(
     let rows = session
         .query(
             "SELECT datname FROM pg_catalog.pg_database
-             WHERE datname <> $2 AND datallowconn AND pg_get_userbyid(datdba) = current_user
+             WHERE datname <> $2 AND datallowconn
+               AND (pg_get_userbyid(datdba) = current_user
+                    OR datname ~ '^t_[0-9a-f]{32}$'
+                    OR starts_with(shobj_description(oid, 'pg_database'), $3))
                AND has_database_privilege($1, oid, 'CONNECT')
              ORDER BY datname LIMIT 10",
-            &[&role.as_str(), &own.as_str()],
+            &[&role.as_str(), &own.as_str(), &MARK_PREFIX],
         )
         .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Drops a database that belongs to no tenant, if it bears this one's mark and is ours; says whether it was there.
-pub(crate) async fn drop_marked_database(
-    session: &Session,
-    database: &DatabaseName,
-    tenant: TenantId,
-) -> Result<bool> {
+/// Whether the role is more than a tenant's may be: it has an attribute, or is a member of another role.
+pub(crate) async fn is_more_than_a_tenants(session: &Session, role: &RoleName) -> Result<bool> {
     let row = session
-        .query_opt(
-            "SELECT shobj_description(oid, 'pg_database'), pg_get_userbyid(datdba) = current_user
-             FROM pg_catalog.pg_database WHERE datname = $1",
-            &[&database.as_str()],
-        )
-        .await?;
-    let Some(row) = row else { return Ok(false) };
-    if row.get::<_, Option<String>>(0) != Some(database_mark(tenant)) || !row.get::<_, bool>(1) {
-        return Err(ServerError::Foreign(format!("database {database}")));
-    }
-    end_lock_holders(session, database).await?;
-    session
-        .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str())))
-        .await?;
-    Ok(true)
-}
-
-/// Drops a role that belongs to no tenant, if it bears this one's mark; says whether it was there.
-pub(crate) async fn drop_marked_role(session: &Session, role: &RoleName, tenant: TenantId) -> Result<bool> {
-    let row = session
-        .query_opt(
-            "SELECT shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1",
+        .query_one(
+            "SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls
+                    OR EXISTS (SELECT FROM pg_catalog.pg_auth_members WHERE member = r.oid)
+             FROM pg_catalog.pg_roles r WHERE rolname = $1",
             &[&role.as_str()],
         )
         .await?;
-    let Some(row) = row else { return Ok(false) };
-    if row.get::<_, Option<String>>(0) != Some(database_mark(tenant)) {
-        return Err(ServerError::Foreign(format!("role {role}")));
-    }
-    session.batch_execute(&format!("DROP ROLE IF EXISTS {}", ident(role.as_str()))).await?;
-    Ok(true)
+    Ok(row.get(0))
 }

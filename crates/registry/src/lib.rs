@@ -7,6 +7,7 @@
 mod bell;
 mod budget;
 mod holdings;
+mod job_log;
 mod jobs;
 mod lines;
 mod listings;
@@ -19,8 +20,9 @@ mod tenants;
 
 pub use bell::{Bell, Channel};
 pub use holdings::{HoldingRow, registries_with};
-pub use jobs::{Claim, JobRow, JobStatus, Lease, NewJob, StepRow, StepStatus};
-pub use listings::{JobFilter, JobLine, StepLine, TenantFilter, TenantOrder};
+pub use job_log::{Claim, Lease};
+pub use jobs::{JobRow, JobStatus, NewJob, StepRow, StepStatus};
+pub use listings::{JobLine, JobQuery, TenantFilter, TenantOrder};
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
@@ -36,7 +38,7 @@ use deadpool_postgres::{
 };
 use lines::Lines;
 use portero_auth::Sealer;
-use portero_kernel::SchemaVersion;
+use portero_kernel::{SchemaVersion, Subdomain};
 use portero_pg::{Class, MigrateError, Migrations, Session, classify, hardened};
 use std::{sync::Arc, time::Duration};
 use tokio_postgres::Config;
@@ -72,6 +74,9 @@ pub enum RegistryError {
     /// A row holds something that this version doesn't understand.
     #[error("the registry holds a {0} that this version of Portero doesn't understand")]
     Unreadable(&'static str),
+    /// One job at a time for a tenant.
+    #[error("another job for {0} is under way: wait for it, or see `portero jobs list`")]
+    JobOpen(Subdomain),
     /// The lease of a job was lost to another worker: this one must stop.
     #[error("another worker has taken over the job")]
     LeaseLost,

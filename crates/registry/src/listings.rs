@@ -45,7 +45,7 @@ const BY_NEWEST: &str = " AND ($4::uuid IS NULL OR (created_at, id) < (SELECT cr
 
 /// Which jobs are wanted.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct JobFilter<'a> {
+pub struct JobQuery<'a> {
     /// In one of these states; empty for all.
     pub statuses: &'a [&'a str],
     /// This tenant's only.
@@ -81,24 +81,7 @@ pub struct JobLine {
     pub is_worked_on: bool,
 }
 
-/// A step of a job, with all that the log has.
-#[derive(Debug, Clone)]
-pub struct StepLine {
-    /// Its name.
-    pub name: String,
-    /// Where it is, as the registry writes it.
-    pub status: String,
-    /// How often it was begun.
-    pub attempts: i32,
-    /// When it last began.
-    pub started_at: Option<OffsetDateTime>,
-    /// When it last ended.
-    pub finished_at: Option<OffsetDateTime>,
-    /// What went wrong the last time.
-    pub error: Option<String>,
-}
-
-const JOB: &str = "SELECT j.id, j.kind, j.tenant_id, j.subdomain, j.status, j.error, j.created_at, j.finished_at,
+const JOBS: &str = "SELECT j.id, j.kind, j.tenant_id, j.subdomain, j.status, j.error, j.created_at, j.finished_at,
            j.lease_until > now() AND j.status IN ('running', 'undoing') AS is_worked_on,
            (SELECT count(*) FROM job_steps s WHERE s.job_id = j.id) AS steps,
            (SELECT count(*) FROM job_steps s WHERE s.job_id = j.id AND s.status = 'done') AS done
@@ -123,33 +106,15 @@ impl Registry {
     ///
     /// # Errors
     /// The registry.
-    pub async fn jobs_listed(&self, filter: &JobFilter<'_>, limit: i64) -> Result<Vec<JobLine>> {
-        const WANTED: &str = " WHERE (cardinality($1::text[]) = 0 OR j.status = ANY($1))
+    pub async fn jobs_listed(&self, filter: &JobQuery<'_>, limit: i64) -> Result<Vec<JobLine>> {
+        const WHICH: &str = " WHERE (cardinality($1::text[]) = 0 OR j.status = ANY($1))
             AND ($2::uuid IS NULL OR j.tenant_id = $2) AND ($3::uuid IS NULL OR j.id < $3)
             ORDER BY j.id DESC LIMIT $4";
-        let sql = [JOB, WANTED].concat();
+        let sql = [JOBS, WHICH].concat();
         let (tenant, after) = (filter.tenant.map(TenantId::uuid), filter.after.map(JobId::uuid));
         let rows =
             self.client().await?.query(&sql, &[&filter.statuses, &tenant, &after, &limit]).await?;
         Ok(rows.iter().map(JobLine::from_row).collect())
-    }
-
-    /// A job with all that its log has.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn job_log(&self, id: JobId) -> Result<Option<(JobLine, Vec<StepLine>)>> {
-        let client = self.client().await?;
-        let sql = [JOB, " WHERE j.id = $1"].concat();
-        let Some(job) = client.query_opt(&sql, &[&id.uuid()]).await? else { return Ok(None) };
-        let steps = client
-            .query(
-                "SELECT name, status, attempt, started_at, finished_at, error
-                 FROM job_steps WHERE job_id = $1 ORDER BY position",
-                &[&id.uuid()],
-            )
-            .await?;
-        Ok(Some((JobLine::from_row(&job), steps.iter().map(StepLine::from_row).collect())))
     }
 
     /// How many jobs there are in each state that is not a good end.
@@ -184,19 +149,6 @@ impl JobLine {
             done: row.get("done"),
             steps: row.get("steps"),
             is_worked_on: row.get::<_, Option<bool>>("is_worked_on").unwrap_or(false),
-        }
-    }
-}
-
-impl StepLine {
-    fn from_row(row: &Row) -> Self {
-        Self {
-            name: row.get("name"),
-            status: row.get("status"),
-            attempts: row.get("attempt"),
-            started_at: row.get("started_at"),
-            finished_at: row.get("finished_at"),
-            error: row.get("error"),
         }
     }
 }

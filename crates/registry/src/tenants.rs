@@ -2,7 +2,9 @@
 
 use crate::{Lease, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of};
 use deadpool_postgres::Transaction;
-use portero_kernel::{CompanyName, DatabaseName, SchemaVersion, ServerId, Subdomain, TenantId, UserId};
+use portero_kernel::{
+    CompanyName, DatabaseName, JobId, SchemaVersion, ServerId, Subdomain, TenantId, UserId,
+};
 use portero_pg::{Session, lock_key, violated_constraint};
 use time::OffsetDateTime;
 use tokio_postgres::{Row, types::ToSql};
@@ -263,6 +265,29 @@ impl Registry {
         }
         txn.commit().await?;
         Ok(())
+    }
+
+    /// Forgets a tenant that was being made by a job which a person gave up; says whether there was such a one.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenant_release_given_up(&self, job: JobId) -> Result<bool> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        let gone = txn
+            .query_opt(
+                "DELETE FROM tenants USING jobs
+                 WHERE jobs.id = $1 AND jobs.status = 'abandoned'
+                   AND tenants.id = jobs.tenant_id AND tenants.status = 'provisioning'
+                 RETURNING tenants.id",
+                &[&job.uuid()],
+            )
+            .await?;
+        if let Some(row) = &gone {
+            route_changed_in_txn(&txn, TenantId::from(row.get::<_, Uuid>(0))).await?;
+        }
+        txn.commit().await?;
+        Ok(gone.is_some())
     }
 
     /// Waits until nobody else is changing this tenant from outside a job. The lock lasts as long as the session.

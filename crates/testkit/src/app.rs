@@ -232,6 +232,18 @@ impl TestApp {
         .await;
     }
 
+    /// Waits until the job of this company has come to this point.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    pub async fn wait_for_point_of(&self, subdomain: &str, point: &str) {
+        let (point, company) = (format!("\"point\":\"{point}\""), format!("\"company\":\"{subdomain}\""));
+        wait_until(&format!("{subdomain} to come to {point}"), DEADLINE, async || {
+            self.process().log().iter().any(|entry| entry.contains(&point) && entry.contains(&company))
+        })
+        .await;
+    }
+
     /// Lets as much time pass for the jobs as a lease lasts.
     ///
     /// # Panics

@@ -104,7 +104,7 @@ kinds! {
     /// A tenant is being made, and no job works on it.
     NoJob "no_job" Warn "sign-ups"
         "are being created, and no job works on them"
-        "their names stay reserved: restore the registry's jobs from a backup, or sign the company up under another name",
+        "where a job was given up, portero jobs abandon ID releases the name once nothing of it is left; where there was none, restore the registry's jobs from a backup",
 }
 
 /// Something that is not as the registry says.

@@ -2,6 +2,7 @@
 
 pub(crate) mod dev;
 pub(crate) mod doctor;
+pub(crate) mod jobs;
 pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod tenant;
@@ -14,7 +15,7 @@ use portero_kernel::{ExposeSecret, HostName, SecretString, Site};
 use portero_registry::Registry;
 
 /// The control plane for a command that works on the registry directly.
-struct Direct {
+pub(crate) struct Direct {
     control: Control,
     registry: Registry,
 }

@@ -1,15 +1,14 @@
 //! `portero tenant`: create, list, show, pause, resume, weight.
 
 use crate::{
-    commands::{Direct, direct},
+    commands::{Direct, direct, jobs::watch},
     output::{Failure, Output},
     settings::Settings,
 };
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
-use portero_control::{FieldNames, JobView, Known, SignUp, SignUpError, TenantView};
-use portero_kernel::{JobId, Subdomain};
-use portero_provisioner::{Worker, WorkerOptions};
+use portero_control::{FieldNames, Known, SignUp, SignUpError, TenantView};
+use portero_kernel::Subdomain;
 use portero_registry::JobStatus;
 use std::{
     io::{IsTerminal, Read},
@@ -142,7 +141,7 @@ async fn create(
         output.line(format_args!("{} is being created by job {}", signed_up.subdomain, signed_up.job));
         return Ok(ExitCode::SUCCESS);
     }
-    let job = wait(direct, signed_up.job, output).await?;
+    let job = watch(direct, signed_up.job, &[], output).await?;
     if job.status != "done" {
         let job = direct
             .registry
@@ -151,7 +150,7 @@ async fn create(
             .context("the job has vanished from the registry")?;
         let left = match job.status {
             JobStatus::Undone => "nothing of it is left",
-            JobStatus::Stuck => "it could not be cleaned up",
+            JobStatus::Stuck => "it could not be cleaned up (`portero doctor` says more)",
             _ => "what there is of it is still being removed",
         };
         let error = job.error.unwrap_or_default();
@@ -164,34 +163,6 @@ async fn create(
         output.line(who_knows(&known));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Works the job here, unless a running server was faster, and tells each step as it ends.
-async fn wait(direct: &Direct, id: JobId, output: Output) -> Result<JobView, Failure> {
-    let worker = Worker::new(direct.registry.clone(), WorkerOptions::default());
-    let mut work = tokio::spawn(async move { worker.run_one(id).await });
-    let (mut told, mut worked) = (0, false);
-    loop {
-        let job = direct.control.job(id).await?.context("the job has vanished from the registry")?;
-        let ended = job.steps.iter().take_while(|step| step.status == "done").count();
-        for step in &job.steps[told.min(ended)..ended] {
-            output.line(format_args!("  done  {}", step.name));
-        }
-        told = told.max(ended);
-        if job.status != "running" {
-            return Ok(job);
-        }
-        tokio::select! {
-            outcome = &mut work, if !worked => {
-                worked = true;
-                // Its undo may have to wait for a server that is away, and nobody should wait here for that.
-                if outcome?? == Some(JobStatus::Undoing) {
-                    return Ok(job);
-                }
-            }
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
-        }
-    }
 }
 
 async fn list(direct: &Direct, output: Output) -> Result<ExitCode, Failure> {

@@ -13,7 +13,7 @@ use actix_web::{
     web,
 };
 use portero_auth::SessionSecret;
-use portero_control::{Control, FieldNames, JobView, SignUp, SignUpError};
+use portero_control::{Control, FieldNames, JobView, JobWatch, SignUp, SignUpError};
 use portero_edge::{Form, Kind, Problem, SignUpTurn, read};
 use portero_kernel::{ExposeSecret, FieldError, JobId, Refusal, Subdomain};
 use portero_tenant_api::TenantApi;
@@ -23,8 +23,8 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How often the page that watches a job looks.
-const LOOK_EVERY: StdDuration = StdDuration::from_millis(200);
+/// How often the page that watches a job looks by itself; it hears at once of what happens.
+const LOOK_EVERY: StdDuration = StdDuration::from_secs(2);
 /// How long it watches before the browser must ask again.
 const WATCH_FOR: StdDuration = StdDuration::from_secs(600);
 /// How often something is sent while nothing happens, so that no proxy in between gives up.
@@ -225,6 +225,7 @@ async fn events(
 ) -> Result<HttpResponse, Problem> {
     let job = find_job(&control, &id).await?;
     let watching = Watching {
+        events: control.watch_job(job.id),
         control: control.into_inner(),
         id: job.id,
         stopping: web.stopping.clone(),
@@ -239,6 +240,7 @@ async fn events(
 }
 
 struct Watching {
+    events: JobWatch,
     control: std::sync::Arc<Control>,
     id: JobId,
     stopping: watch::Receiver<bool>,
@@ -265,6 +267,7 @@ impl Watching {
             }
             tokio::select! {
                 _ = self.stopping.changed() => {}
+                () = self.events.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }

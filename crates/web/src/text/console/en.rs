@@ -138,7 +138,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Trouble::OrphanRole => ("Roles with our mark belong to no company", "If no other registry uses the server: portero doctor --mend"),
         Trouble::Unmarked => ("Databases or roles are called like a company's and bear no mark", "Find out what they are."),
         Trouble::OpenDatabase => ("Databases are open to everybody", "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC"),
-        Trouble::NoJob => ("Companies are being created, and no job works on them", "Restore the registry's jobs from a backup, or sign the company up under another name."),
+        Trouble::NoJob => ("Companies are being created, and no job works on them", "Where a job was given up, portero jobs abandon ID releases the name once nothing of it is left."),
     },
     outcome: |outcome| match outcome {
         Outcome::Paused => "It is paused. Its data is kept.",

@@ -138,7 +138,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Trouble::OrphanRole => ("Hay roles con nuestra marca que no son de ninguna empresa", "Si ningún otro registro usa el servidor: portero doctor --mend"),
         Trouble::Unmarked => ("Hay bases o roles con nombre de empresa y sin marca", "Averigua qué son."),
         Trouble::OpenDatabase => ("Hay bases de datos abiertas a todos", "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC"),
-        Trouble::NoJob => ("Hay empresas en creación en las que nadie trabaja", "Recupera los trabajos del registro de una copia, o registra la empresa con otro nombre."),
+        Trouble::NoJob => ("Hay empresas en creación en las que nadie trabaja", "Si se abandonó un trabajo, portero jobs abandon ID libera el nombre cuando ya no queda nada."),
     },
     outcome: |outcome| match outcome {
         Outcome::Paused => "Está en pausa. Sus datos se conservan.",
