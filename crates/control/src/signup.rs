@@ -216,7 +216,7 @@ fn no_server() -> SignUpError {
     SignUpError::NoServer
 }
 
-fn new_subdomain(raw: &str) -> Result<Subdomain, Refusal> {
+pub(crate) fn new_subdomain(raw: &str) -> Result<Subdomain, Refusal> {
     let subdomain = Subdomain::parse(raw)?;
     if subdomain.is_reserved() { Err(Refusal::Reserved) } else { Ok(subdomain) }
 }

@@ -151,6 +151,9 @@ fn problem_of(error: &Error) -> Problem {
 }
 
 fn draw(edge: &Edge, request: &HttpRequest, problem: &Problem, request_id: &str) -> HttpResponse {
+    if let Some(url) = &problem.instead {
+        return HttpResponse::PermanentRedirect().insert_header((header::LOCATION, url.as_str())).finish();
+    }
     let bare = actix_web::ResponseError::error_response(problem);
     let mut response = HttpResponseBuilder::new(bare.status());
     for header in bare.headers() {

@@ -53,6 +53,10 @@ kinds! {
     TenantProvisioning SERVICE_UNAVAILABLE "tenant-provisioning" "This company is being set up: try again in a moment",
     /// Its door is shut.
     TenantPaused SERVICE_UNAVAILABLE "tenant-paused" "This company is paused",
+    /// It is deleted, and its name not free.
+    TenantDeleted GONE "tenant-deleted" "This company has been deleted",
+    /// It has another name now. What only reads is led there instead.
+    TenantMoved MISDIRECTED_REQUEST "tenant-moved" "This company is at another address now",
     /// Its database can't be reached.
     TenantDatabaseUnavailable SERVICE_UNAVAILABLE "tenant-database-unavailable" "This company's database can't be reached: try again in a moment",
     /// No connection within the deadline, or too many requests of this tenant under way.
@@ -108,6 +112,8 @@ pub struct Problem {
     pub errors: Vec<FieldProblem>,
     /// Seconds after which another try makes sense, where it is known better than by the kind.
     pub wait_secs: Option<u64>,
+    /// Where to go instead: the answer is a redirect, and nothing else.
+    pub(crate) instead: Option<String>,
     /// What is behind it, for our own log.
     pub(crate) cause: Option<String>,
 }
@@ -159,13 +165,20 @@ impl Problem {
     /// A problem of this kind.
     #[must_use]
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, detail: None, errors: Vec::new(), wait_secs: None, cause: None }
+        Self { kind, detail: None, errors: Vec::new(), wait_secs: None, instead: None, cause: None }
     }
 
     /// With more about this occurrence.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Answered by the way to where it is.
+    #[must_use]
+    pub(crate) fn to(mut self, url: String) -> Self {
+        self.instead = Some(url);
         self
     }
 
@@ -260,6 +273,7 @@ impl From<AcquireError> for Problem {
         let kind = match error {
             AcquireError::Provisioning => Kind::TenantProvisioning,
             AcquireError::Paused => Kind::TenantPaused,
+            AcquireError::Deleted => Kind::TenantDeleted,
             AcquireError::Busy => Kind::TenantBusy,
             AcquireError::Unavailable => Kind::TenantDatabaseUnavailable,
         };

@@ -9,7 +9,7 @@ use portero_control::{Control, Rounds, SignUpMode};
 use portero_edge::{Edge, FairUse, Limits, Refusals, door};
 use portero_kernel::{SecretString, Site};
 use portero_pg::{Class, classify};
-use portero_provisioner::{Worker, WorkerOptions};
+use portero_provisioner::{Worker, WorkerOptions, reap};
 use portero_registry::Registry;
 use portero_router::{Router, RouterOptions};
 use portero_tenant_api::TenantApi;
@@ -97,6 +97,7 @@ impl Application {
         let rounds = Rounds::default();
         background.push(tokio::spawn(rounds.clone().run(control.clone(), stopping.clone())));
         background.push(tokio::spawn(control.clone().hear_jobs(stopping.clone())));
+        background.push(tokio::spawn(reap(registry.clone(), stopping.clone())));
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));

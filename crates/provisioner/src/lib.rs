@@ -7,11 +7,13 @@ pub mod engine;
 pub mod fence;
 pub mod orphans;
 mod points;
+mod reaper;
 mod server;
 mod worker;
 mod workflow;
 pub mod workflows;
 
+pub use reaper::reap;
 pub use server::{CONNECTION_LIMIT, ServerError, left_of};
 pub use worker::{Worker, WorkerOptions};
 pub use workflow::{Direction, Load, Plan, Workflow};

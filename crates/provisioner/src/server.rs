@@ -259,6 +259,17 @@ pub(crate) async fn drop_database_and_role(
     database: &DatabaseName,
     tenant: TenantId,
 ) -> Result<()> {
+    drop_database(session, database, tenant).await?;
+    points::hold("dropped").await;
+    drop_role(session, &RoleName::from(database), tenant).await
+}
+
+/// Drops the tenant's database. Nothing there is fine; somebody else's is an error.
+pub(crate) async fn drop_database(
+    session: &Session,
+    database: &DatabaseName,
+    tenant: TenantId,
+) -> Result<()> {
     match find_database(session, database, tenant).await? {
         Found::Foreign => return Err(ServerError::Foreign(format!("database {database}"))),
         Found::Nothing => {}
@@ -269,9 +280,12 @@ pub(crate) async fn drop_database_and_role(
                 .await?;
         }
     }
-    points::hold("dropped").await;
-    let role = RoleName::from(database);
-    match find_role(session, &role, tenant).await? {
+    Ok(())
+}
+
+/// Drops the tenant's role, which must have no database any more. Nothing there is fine; somebody else's is an error.
+pub(crate) async fn drop_role(session: &Session, role: &RoleName, tenant: TenantId) -> Result<()> {
+    match find_role(session, role, tenant).await? {
         Found::Foreign => return Err(ServerError::Foreign(format!("role {role}"))),
         Found::Nothing => {}
         Found::Ours => {
@@ -279,6 +293,40 @@ pub(crate) async fn drop_database_and_role(
         }
     }
     Ok(())
+}
+
+/// Whether the tenant's role is there.
+pub(crate) async fn has_role(session: &Session, role: &RoleName, tenant: TenantId) -> Result<bool> {
+    match find_role(session, role, tenant).await? {
+        Found::Foreign => Err(ServerError::Foreign(format!("role {role}"))),
+        found => Ok(matches!(found, Found::Ours)),
+    }
+}
+
+/// What there is of a tenant on the server, by its name or its mark.
+pub(crate) struct Remains {
+    pub(crate) databases: i64,
+    pub(crate) roles: i64,
+    pub(crate) sessions: i64,
+}
+
+/// Counts what there is of a tenant.
+pub(crate) async fn remains(
+    session: &Session,
+    database: &DatabaseName,
+    tenant: TenantId,
+) -> Result<Remains> {
+    let row = session
+        .query_one(
+            "SELECT (SELECT count(*) FROM pg_catalog.pg_database
+                     WHERE datname = $1 OR shobj_description(oid, 'pg_database') = $2),
+                    (SELECT count(*) FROM pg_catalog.pg_roles
+                     WHERE rolname = $1 OR shobj_description(oid, 'pg_authid') = $2),
+                    (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = $1 OR usename = $1)",
+            &[&database.as_str(), &database_mark(tenant)],
+        )
+        .await?;
+    Ok(Remains { databases: row.get(0), roles: row.get(1), sessions: row.get(2) })
 }
 
 /// `DROP DATABASE … WITH (FORCE)` ends the sessions inside. One elsewhere can hold a lock on the database's own row, by

@@ -9,6 +9,7 @@ mod budget;
 mod holdings;
 mod job_log;
 mod jobs;
+mod life;
 mod lines;
 mod listings;
 mod routers;
@@ -22,9 +23,12 @@ pub use bell::{Bell, Channel};
 pub use holdings::{HoldingRow, registries_with};
 pub use job_log::{Claim, Lease};
 pub use jobs::{JobRow, JobStatus, NewJob, StepRow, StepStatus};
+pub use life::{
+    Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
+};
 pub use listings::{JobLine, JobQuery, TenantFilter, TenantOrder};
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
-pub use routes::{RouteChange, RouteChanges, RouteRow};
+pub use routes::{FormerName, RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
 pub use servers::{ServerRow, ServerStatus};
 pub use snapshot::SnapshotHead;
@@ -62,6 +66,9 @@ pub enum RegistryError {
     /// The subdomain belongs to somebody.
     #[error("the subdomain is taken")]
     SubdomainTaken,
+    /// As many tenants were deleted in the last 24 hours as may be.
+    #[error("as many tenants were deleted in the last 24 hours as may be")]
+    TooManyDeletions,
     /// A server has the name already.
     #[error("the server's name is taken")]
     ServerTaken,

@@ -19,6 +19,12 @@ pub enum TenantStatus {
     Active,
     /// Its door is shut and its data kept.
     Paused,
+    /// Deleted, and its fence is not known to be up yet.
+    Deleting,
+    /// Deleted; its data is kept until its grace is over, and it can be brought back.
+    Deleted,
+    /// Its data is being removed: there is no way back.
+    Purging,
 }
 
 impl TenantStatus {
@@ -29,16 +35,17 @@ impl TenantStatus {
             Self::Provisioning => "provisioning",
             Self::Active => "active",
             Self::Paused => "paused",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+            Self::Purging => "purging",
         }
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        match text {
-            "provisioning" => Ok(Self::Provisioning),
-            "active" => Ok(Self::Active),
-            "paused" => Ok(Self::Paused),
-            _ => Err(RegistryError::Unreadable("tenant's status")),
-        }
+        [Self::Provisioning, Self::Active, Self::Paused, Self::Deleting, Self::Deleted, Self::Purging]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(RegistryError::Unreadable("tenant's status"))
     }
 }
 
@@ -83,9 +90,15 @@ pub struct TenantRow {
     pub pause_reason: Option<String>,
     /// Its part of a server that is short of connections, beside others that wait: 1 to 100.
     pub weight: u8,
+    /// When it was deleted, if it is.
+    pub deleted_at: Option<OffsetDateTime>,
+    /// Until when a deleted one is kept at least.
+    pub purge_after: Option<OffsetDateTime>,
+    /// The state that a deleted one comes back to.
+    pub undelete_to: Option<TenantStatus>,
 }
 
-const COLUMNS: &str = "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason, weight";
+const COLUMNS: &str = "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason, weight, deleted_at, purge_after, undelete_to";
 
 impl TenantRow {
     fn from_row(row: &Row) -> Result<Self> {
@@ -106,6 +119,9 @@ impl TenantRow {
             schema_version: row.get("schema_version"),
             pause_reason: row.get("pause_reason"),
             weight: weight_of(row)?,
+            deleted_at: row.get("deleted_at"),
+            purge_after: row.get("purge_after"),
+            undelete_to: row.get::<_, Option<&str>>("undelete_to").map(TenantStatus::parse).transpose()?,
         })
     }
 }
@@ -188,7 +204,7 @@ impl Registry {
         rows.iter().map(|row| Ok((TenantStatus::parse(row.get(0))?, row.get(1)))).collect()
     }
 
-    /// Whether somebody has the subdomain.
+    /// Whether somebody has the subdomain, or had it not long enough ago.
     ///
     /// # Errors
     /// The registry.
@@ -196,7 +212,11 @@ impl Registry {
         let row = self
             .client()
             .await?
-            .query_one("SELECT EXISTS (SELECT FROM tenants WHERE subdomain = $1)", &[&subdomain.as_str()])
+            .query_one(
+                "SELECT EXISTS (SELECT FROM tenants WHERE subdomain = $1)
+                     OR EXISTS (SELECT FROM former_subdomains WHERE subdomain = $1 AND quarantined_until > now())",
+                &[&subdomain.as_str()],
+            )
             .await?;
         Ok(row.get(0))
     }

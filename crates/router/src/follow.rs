@@ -5,7 +5,7 @@
 //! [`Leash`] first, and after such a gap there are none until a beat is answered.
 
 use crate::{
-    AcquireError, Directory, Route, Router,
+    Route, Router,
     scheduler::Scheduler,
     server::Server,
     watch::{FENCE, fence_off},
@@ -424,15 +424,4 @@ async fn fence(lease: LapsedLease, admin: Config, hurry: Arc<Notify>) -> Option<
     tracing::warn!(router = %lease.router, server = %lease.server, "a router is gone: its connections were ended");
     hurry.notify_one();
     Some(lease)
-}
-
-impl Directory {
-    /// Why a tenant can't be let in, by what is known of it now.
-    pub(crate) fn why_shut(&self, tenant: portero_kernel::TenantId) -> Option<AcquireError> {
-        match self.by_tenant(tenant)?.status {
-            TenantStatus::Active => None,
-            TenantStatus::Provisioning => Some(AcquireError::Provisioning),
-            TenantStatus::Paused => Some(AcquireError::Paused),
-        }
-    }
 }

@@ -186,7 +186,8 @@ pub(super) fn compare(server: &ServerRow, holdings: &[HoldingRow], world: &World
 
 /// What is missing or wrong of what a tenant should have.
 fn held(holding: &HoldingRow, world: &World, found: &mut Vec<Draft>) {
-    if holding.has_job {
+    // What is being removed may be there, or not.
+    if holding.has_job || holding.status == TenantStatus::Purging {
         return;
     }
     let name = holding.database.as_str();

@@ -1,4 +1,6 @@
-//! `portero tenant`: create, list, show, pause, resume, weight.
+//! `portero tenant`: create, list, show, pause, resume, weight; what follows in a tenant's life is in [`life`].
+
+mod life;
 
 use crate::{
     commands::{Direct, direct, jobs::watch},
@@ -15,7 +17,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 #[derive(Subcommand)]
 pub(crate) enum TenantCommand {
@@ -60,6 +62,17 @@ pub(crate) enum TenantCommand {
         /// Its subdomain
         subdomain: String,
     },
+    /// Give a tenant another subdomain: the old one leads there for 30 days
+    Rename(life::RenameArgs),
+    /// Delete tenants: every request is answered 410, their data is kept for 30 days
+    Delete(life::DeleteArgs),
+    /// Bring a deleted tenant back, as it was
+    Undelete {
+        /// Its subdomain
+        subdomain: String,
+    },
+    /// Remove all that there is of a deleted tenant, and prove it: there is no way back
+    Purge(life::PurgeArgs),
     /// Set a tenant's part of a server that is short of connections
     Weight {
         /// Its subdomain
@@ -93,8 +106,9 @@ pub(crate) async fn run(
             let drain = Duration::from_secs(drain);
             let change = direct.control.pause(&label(&subdomain)?, reason.as_deref(), drain).await?;
             output.json(&change);
+            let so = if change.already { "is paused already" } else { "is paused" };
             output.line(format_args!(
-                "{} is paused. Its data is kept: portero tenant resume {0}",
+                "{} {so}. Its data is kept: portero tenant resume {0}",
                 change.tenant.subdomain
             ));
             if change.cut > 0 {
@@ -106,10 +120,15 @@ pub(crate) async fn run(
         TenantCommand::Resume { subdomain } => {
             let change = direct.control.resume(&label(&subdomain)?).await?;
             output.json(&change);
-            output.line(format_args!("{} is active again: {}", change.tenant.subdomain, change.tenant.url));
+            let so = if change.already { "was active already" } else { "is active again" };
+            output.line(format_args!("{} {so}: {}", change.tenant.subdomain, change.tenant.url));
             output.line(who_knows(&change.known));
             Ok(ExitCode::SUCCESS)
         }
+        TenantCommand::Rename(args) => life::rename(&direct, &args, output).await,
+        TenantCommand::Delete(args) => life::delete(&direct, &args, output).await,
+        TenantCommand::Undelete { subdomain } => life::undelete(&direct, &subdomain, output).await,
+        TenantCommand::Purge(args) => life::purge(&direct, &args, output).await,
         TenantCommand::Weight { subdomain, weight } => {
             let change = direct.control.set_weight(&label(&subdomain)?, weight).await?;
             output.json(&change);
@@ -185,7 +204,7 @@ async fn list(direct: &Direct, output: Output) -> Result<ExitCode, Failure> {
         .map(|tenant| {
             [
                 tenant.subdomain.clone(),
-                tenant.status.to_owned(),
+                until(tenant),
                 tenant.schema_version.to_string(),
                 tenant.created_at.date().to_string(),
                 tenant.name.clone(),
@@ -194,6 +213,14 @@ async fn list(direct: &Direct, output: Output) -> Result<ExitCode, Failure> {
         .collect();
     output.table(["SUBDOMAIN", "STATUS", "SCHEMA", "CREATED", "NAME"], &rows);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Its status, and until when it stays so where that is written.
+fn until(tenant: &TenantView) -> String {
+    match tenant.purge_after {
+        Some(at) if tenant.status == "deleted" => format!("deleted, kept until {}", at.date()),
+        _ => tenant.status.to_owned(),
+    }
 }
 
 fn show(tenant: &TenantView, output: Output) {
@@ -210,6 +237,22 @@ fn show(tenant: &TenantView, output: Output) {
         ("created", tenant.created_at.format(&Rfc3339).unwrap_or_default()),
     ] {
         output.line(format_args!("{name:<9} {value}"));
+    }
+    let date = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+    if let (Some(deleted), Some(purge), Some(back)) =
+        (tenant.deleted_at, tenant.purge_after, tenant.undelete_to)
+    {
+        output.line(format_args!("{:<9} {}, kept until {}", "deleted", date(deleted), date(purge)));
+        output.line(format_args!("{:<9} {back}", "undelete"));
+    }
+    for former in &tenant.former {
+        output.line(format_args!(
+            "{:<9} {} (leads here until {}, nobody else's until {})",
+            "former",
+            former.subdomain,
+            former.redirects_until.date(),
+            former.quarantined_until.date()
+        ));
     }
 }
 

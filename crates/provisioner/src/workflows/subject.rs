@@ -53,10 +53,27 @@ impl Subject {
     }
 
     async fn session_in(&self, database: &str) -> Result<Session, StepError> {
-        let session = server::session_of_job_in(&self.admin, database, self.lease.job()).await?;
-        self.registry.lease_check(&self.lease).await?;
-        server::end_others_of_that_name(&session).await?;
-        points::pass("opened").await?;
-        Ok(session)
+        fenced_session(&self.registry, &self.lease, &self.admin, database).await
     }
+}
+
+/// Portero's own session of a job. It ends whatever other session this job has on that server.
+pub(crate) async fn fenced_session(
+    registry: &Registry,
+    lease: &Lease,
+    admin: &Config,
+    database: &str,
+) -> Result<Session, StepError> {
+    let session = session_of(admin, database, lease.job()).await?;
+    registry.lease_check(lease).await?;
+    server::end_others_of_that_name(&session).await?;
+    points::pass("opened").await?;
+    Ok(session)
+}
+
+/// Portero's own login, under the name of a job.
+pub(crate) async fn session_of(admin: &Config, database: &str, job: JobId) -> Result<Session, ServerError> {
+    let mut config = admin.clone();
+    config.application_name(format!("portero job {job}"));
+    server::session_in(&config, database).await
 }

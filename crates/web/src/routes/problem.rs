@@ -24,7 +24,9 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
     let action = match problem.kind {
         Kind::TenantNotFound => Some(Action { way: Way::Signup, href: &signup }),
         Kind::Unauthorized | Kind::WrongCredentials => Some(Action { way: Way::Login, href: "/login" }),
-        Kind::HostInvalid => Some(Action { way: Way::Home, href: &apex }),
+        Kind::HostInvalid | Kind::TenantDeleted => Some(Action { way: Way::Home, href: &apex }),
+        // At a former address this leads to the new one.
+        Kind::TenantMoved => Some(Action { way: Way::Home, href: "/" }),
         _ if problem.retry_after_secs().is_some() => Some(Action { way: Way::Retry, href: &visit.path }),
         _ => Some(Action { way: Way::Home, href: "/" }),
     };
@@ -55,6 +57,8 @@ fn words_for(kind: Kind) -> Words {
         Kind::TenantNotFound => Words::TenantNotFound,
         Kind::TenantProvisioning => Words::TenantProvisioning,
         Kind::TenantPaused => Words::TenantPaused,
+        Kind::TenantDeleted => Words::TenantDeleted,
+        Kind::TenantMoved => Words::TenantMoved,
         Kind::TenantDatabaseUnavailable => Words::TenantDatabaseUnavailable,
         Kind::TenantBusy | Kind::Overloaded => Words::TenantBusy,
         Kind::TenantRateLimited => Words::TenantRateLimited,

@@ -39,6 +39,8 @@ coded! {
         TenantPaused = "tenant-paused",
         /// 410: the company was deleted, and its period of grace runs.
         TenantDeleted = "tenant-deleted",
+        /// 421: the company has another address now, and what was sent might have changed something.
+        TenantMoved = "tenant-moved",
         /// 503: the company's database server can't be reached.
         TenantDatabaseUnavailable = "tenant-database-unavailable",
         /// 503: no connection came free in time.

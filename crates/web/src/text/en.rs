@@ -188,7 +188,11 @@ fn problem(problem: Problem) -> ProblemWords {
         ),
         Problem::TenantDeleted => (
             "This company isn't here any more",
-            "It was asked to be deleted. If that was a mistake, its administrator should tell us soon.",
+            "It was deleted. Its data is kept for a while and shown to nobody. If that was a mistake, its administrator should tell us soon: it can still be brought back.",
+        ),
+        Problem::TenantMoved => (
+            "This company has moved",
+            "It has a new address, and what you sent to the old one was not accepted. Begin there, then send it again.",
         ),
         Problem::TenantDatabaseUnavailable => (
             "We can't reach the database",

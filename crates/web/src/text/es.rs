@@ -190,7 +190,11 @@ fn problem(problem: Problem) -> ProblemWords {
         ),
         Problem::TenantDeleted => (
             "Esta empresa ya no está aquí",
-            "Se pidió eliminarla. Si fue por error, quien la administraba debe avisar cuanto antes.",
+            "Se eliminó. Sus datos se guardan por un tiempo y nadie los ve. Si fue por error, quien la administraba debe avisar pronto: todavía puede volver.",
+        ),
+        Problem::TenantMoved => (
+            "Esta empresa se mudó",
+            "Tiene una dirección nueva, y lo que enviaste a la anterior no se aceptó. Empieza allí y envíalo de nuevo.",
         ),
         Problem::TenantDatabaseUnavailable => (
             "No llegamos a la base de datos",
