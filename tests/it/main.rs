@@ -19,6 +19,7 @@ mod hosts;
 mod isolation;
 mod lifecycle;
 mod nginx;
+mod operators;
 mod ping;
 mod reconcile;
 mod recovery;

@@ -6,6 +6,7 @@
 //! - [`Password`] is one that may be chosen; [`Passwords`] judges, hashes and verifies, a few at a time, and for no
 //!   [`Claimant`] more than its share.
 //! - [`SessionSecret`] is what a session cookie carries; only its digest is stored.
+//! - [`OperatorToken`] is what an operator shows; only its digest is stored.
 //! - [`TenantTokens`] issues and verifies what is good at one tenant's door and at no other.
 //!
 //! It deliberately knows no SQL, no HTTP, no files and no environment, and of time only what its callers tell it.
@@ -13,6 +14,7 @@
 
 mod keyed;
 mod master_key;
+mod operator_token;
 mod password;
 mod passwords;
 mod sealer;
@@ -20,6 +22,7 @@ mod session;
 mod tokens;
 
 pub use master_key::{MasterKey, MasterKeyError};
+pub use operator_token::{NotAnOperatorToken, OperatorToken};
 pub use password::Password;
 pub use passwords::{AuthError, Claimant, Passwords, Verdict};
 pub use sealer::{OpenError, Sealer};

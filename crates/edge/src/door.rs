@@ -61,14 +61,7 @@ pub async fn door<B: MessageBody + 'static>(
         }
     };
     let answered = next.call(request).await?;
-    let status = answered.status();
-    let bare = (status.is_client_error() || status.is_server_error()) && !has_body(answered.headers());
-    let problem = match answered.response().error() {
-        Some(error) => Some(problem_of(error)),
-        None if bare => Some(Problem::from_status(status)),
-        None => None,
-    };
-    let Some(problem) = problem else {
+    let Some(problem) = problem_in(&answered) else {
         return Ok(sealed(answered.map_into_left_body(), &request_id, began));
     };
     edge.refusals.problem(problem.kind);
@@ -102,7 +95,18 @@ fn admit<'a>(edge: &'a Edge, request: &HttpRequest) -> Result<Option<Place<'a>>,
     })
 }
 
-fn answer_with<B>(
+/// What went wrong, where something did that is not told yet.
+pub(crate) fn problem_in<B>(answered: &ServiceResponse<B>) -> Option<Problem> {
+    let status = answered.status();
+    let bare = (status.is_client_error() || status.is_server_error()) && !has_body(answered.headers());
+    match answered.response().error() {
+        Some(error) => Some(problem_of(error)),
+        None if bare => Some(Problem::from_status(status)),
+        None => None,
+    }
+}
+
+pub(crate) fn answer_with<B>(
     edge: &Edge,
     request: HttpRequest,
     problem: &Problem,
@@ -171,16 +175,20 @@ fn draw(edge: &Edge, request: &HttpRequest, problem: &Problem, request_id: &str)
 }
 
 /// Browsers get pages, except for the API.
-fn wants_page(request: &HttpRequest) -> bool {
+pub(crate) fn wants_page(request: &HttpRequest) -> bool {
     let accepts_html = request
         .headers()
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
-    accepts_html && !request.path().starts_with("/api/")
+    accepts_html && !["/api/", "/admin/"].iter().any(|programs| request.path().starts_with(programs))
 }
 
-fn sealed<B>(mut response: ServiceResponse<B>, request_id: &str, began: Instant) -> ServiceResponse<B> {
+pub(crate) fn sealed<B>(
+    mut response: ServiceResponse<B>,
+    request_id: &str,
+    began: Instant,
+) -> ServiceResponse<B> {
     let tenant = match response.request().extensions().get::<Here>() {
         Some(Here::Tenant(route)) => Some(route.tenant),
         _ => None,
@@ -208,7 +216,7 @@ fn sealed<B>(mut response: ServiceResponse<B>, request_id: &str, began: Instant)
 }
 
 /// A trusted proxy's, so that both logs tell one story; otherwise a new one: this process's random half, and a count.
-fn request_id(request: &HttpRequest) -> String {
+pub(crate) fn request_id(request: &HttpRequest) -> String {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::new_v4().as_u64_pair().0);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     request

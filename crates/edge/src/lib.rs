@@ -11,6 +11,7 @@ mod door;
 mod fair_use;
 mod gate;
 mod limits;
+mod operators;
 mod origin;
 mod problem;
 mod refusals;
@@ -22,6 +23,7 @@ pub use door::door;
 pub use fair_use::FairUse;
 pub use gate::Host;
 pub use limits::{Limits, LoginTurn, SignUpTurn};
+pub use operators::{OPERATORS_LOGIN, OperatorsHost, operators_door};
 pub use problem::{FieldProblem, Kind, Problem};
 pub use refusals::Refusals;
 
@@ -49,6 +51,8 @@ pub struct Edge {
     pub router: Router,
     /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// The names, besides loopback's and IP addresses, that the operators' listener answers to; in lower case.
+    pub admin_hosts: Vec<String>,
     /// How often one address may do what is expensive.
     pub limits: Limits,
     /// How much one company may ask.

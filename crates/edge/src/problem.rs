@@ -47,6 +47,8 @@ macro_rules! kinds {
 kinds! {
     /// The `Host` isn't one, or contradicts the request line.
     HostInvalid BAD_REQUEST "host-invalid" "The host of this request is not understood",
+    /// The operators' listener doesn't answer to this host.
+    Misdirected MISDIRECTED_REQUEST "misdirected" "This server does not answer to this host: see PORTERO_ADMIN_HOSTS",
     /// Nobody has this host.
     TenantNotFound NOT_FOUND "tenant-not-found" "No company is at this address",
     /// Its database is being made.

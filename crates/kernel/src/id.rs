@@ -74,6 +74,10 @@ id!(
     UserId
 );
 id!(
+    /// A person who runs the platform, or a program of theirs.
+    OperatorId
+);
+id!(
     /// A login of a user in one tenant's database, by cookie or by token.
     SessionId
 );

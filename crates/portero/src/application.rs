@@ -4,10 +4,11 @@
 use crate::{commands::parse_url, operations};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
+use portero_admin_api::AdminApi;
 use portero_auth::{MasterKey, Passwords};
 use portero_control::{Control, Rounds, SignUpMode};
-use portero_edge::{Edge, FairUse, Limits, Refusals, door};
-use portero_kernel::{SecretString, Site};
+use portero_edge::{Edge, FairUse, Limits, Refusals, door, operators_door};
+use portero_kernel::{ExposeSecret, SecretString, Site};
 use portero_pg::{Class, classify};
 use portero_provisioner::{Worker, WorkerOptions, reap};
 use portero_registry::Registry;
@@ -40,6 +41,7 @@ pub(crate) struct Plan {
     pub(crate) listener: TcpListener,
     pub(crate) admin_listener: TcpListener,
     pub(crate) trusted_proxies: Vec<IpAddr>,
+    pub(crate) admin_hosts: Vec<String>,
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
     pub(crate) limits: Limits,
@@ -55,6 +57,7 @@ pub(crate) struct Application {
     background: Vec<JoinHandle<()>>,
     stop_router: watch::Sender<bool>,
     routing: JoinHandle<()>,
+    admin_api: web::Data<AdminApi>,
 }
 
 /// Listens, and says in a sentence why not.
@@ -108,6 +111,7 @@ impl Application {
             site: plan.site.clone(),
             router: router.clone(),
             trusted_proxies: plan.trusted_proxies,
+            admin_hosts: plan.admin_hosts,
             limits: plan.limits,
             fair_use: plan.fair_use,
             refusals: Refusals::default(),
@@ -121,6 +125,8 @@ impl Application {
             rounds,
             stopping: stopping.clone(),
         });
+        let admin_api = web::Data::new(AdminApi::new(control.clone()));
+        let (admin_data, admin_edge) = (admin_api.clone(), edge.clone());
         let tenant_api = web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https));
         let control = web::Data::new(control);
         let web_data = web::Data::new(Web::new(stopping));
@@ -141,7 +147,12 @@ impl Application {
         .listen(plan.listener)?
         .run();
         let admin = HttpServer::new(move || {
-            App::new().app_data(operations_data.clone()).configure(operations::configure)
+            App::new()
+                .app_data(admin_edge.clone())
+                .app_data(admin_data.clone())
+                .app_data(operations_data.clone())
+                .wrap(from_fn(operators_door))
+                .configure(operations::configure)
         })
         .workers(1)
         .shutdown_timeout(1)
@@ -153,7 +164,22 @@ impl Application {
         let mut servers = JoinSet::new();
         servers.spawn(public);
         servers.spawn(admin);
-        Ok(Self { stop, handles, servers, background, stop_router, routing })
+        Ok(Self { stop, handles, servers, background, stop_router, routing, admin_api })
+    }
+
+    /// The path of a link that logs this operator in, once. The operator is added if there is none of that name.
+    ///
+    /// # Errors
+    /// The registry; the operator was disabled.
+    pub(crate) async fn link_for(&self, operator: &str) -> Result<String> {
+        let control = self.admin_api.control();
+        let found = control.operators().await?.into_iter().find(|one| one.name == operator);
+        let found = match found {
+            Some(one) if one.disabled_at.is_some() => bail!("the operator {operator} is disabled"),
+            Some(one) => one,
+            None => control.operator_add(operator).await?.0,
+        };
+        Ok(format!("{}?key={}", portero_web::ENTER, self.admin_api.link(found.id).expose_secret()))
     }
 
     /// Serves until `signal` comes, then stops in order: readiness first, then requests and jobs under way, then pools.

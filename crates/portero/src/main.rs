@@ -60,6 +60,9 @@ enum Command {
     /// Look after jobs: long work that survives whoever was doing it
     #[command(subcommand)]
     Jobs(commands::jobs::JobsCommand),
+    /// Look after the people who may use the console and the admin API
+    #[command(subcommand)]
+    Operator(commands::operator::OperatorCommand),
     /// Check everything, and say what to do about what is wrong
     Doctor(commands::doctor::DoctorArgs),
     /// Print a completion script
@@ -104,6 +107,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Server(command) => commands::server::run(settings, command, output).await,
         Command::Jobs(command) => commands::jobs::run(settings, command, output).await,
         Command::Doctor(args) => commands::doctor::run(settings, args, output).await,
+        Command::Operator(command) => commands::operator::run(settings, command, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }
 }

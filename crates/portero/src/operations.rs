@@ -6,6 +6,7 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
+use portero_admin_api::Operator;
 use portero_control::{Control, Rounds};
 use portero_edge::{Edge, Problem};
 use portero_registry::RegistryError;
@@ -27,7 +28,8 @@ pub(crate) struct Operations {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// Adds the routes.
+/// Adds the routes. The first three are open to whoever reaches the listener: orchestrators and Prometheus ask them, and
+/// they tell no secret, though names of companies. Everything else is for an [`Operator`].
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .route("/healthz", web::get().to(alive))
@@ -74,7 +76,11 @@ async fn front() -> HttpResponse {
 }
 
 /// The same figures as a picture, and every router's part.
-async fn budget(request: HttpRequest, operations: web::Data<Operations>) -> Result<HttpResponse, Problem> {
+async fn budget(
+    _operator: Operator,
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+) -> Result<HttpResponse, Problem> {
     let figures = operations.router.figures();
     let registry = operations.control.registry();
     let leases = async {

@@ -28,6 +28,7 @@ struct Raw {
     public_port: Option<u16>,
     listen: Option<String>,
     admin_listen: Option<String>,
+    admin_hosts: Option<Vec<String>>,
     data_dir: Option<String>,
     pg_bin_dir: Option<String>,
     master_key: Option<String>,
@@ -62,6 +63,7 @@ pub(crate) struct Settings {
     pub(crate) public_port: Option<u16>,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    pub(crate) admin_hosts: Vec<String>,
     pub(crate) data_dir: PathBuf,
     pub(crate) pg_bin_dir: Option<PathBuf>,
     pub(crate) master_key: Option<MasterKey>,
@@ -117,15 +119,8 @@ impl Raw {
                 "MASTER_KEY" => self.master_key = Some(value),
                 "MASTER_KEY_FILE" => self.master_key_file = Some(value),
                 "DATABASE_CA_FILE" => self.database_ca_file = Some(PathBuf::from(value)),
-                "TRUSTED_PROXIES" => {
-                    self.trusted_proxies = Some(
-                        value
-                            .split(',')
-                            .map(|entry| entry.trim().to_owned())
-                            .filter(|entry| !entry.is_empty())
-                            .collect(),
-                    );
-                }
+                "TRUSTED_PROXIES" => self.trusted_proxies = Some(list(&value)),
+                "ADMIN_HOSTS" => self.admin_hosts = Some(list(&value)),
                 "WORKERS" => self.workers = Some(parse(&key, &value)?),
                 "SIGNUP_MODE" => self.signup_mode = Some(value),
                 "SIGNUP_PER_ADDRESS_HOUR" => self.signup_per_address_hour = Some(parse(&key, &value)?),
@@ -173,6 +168,12 @@ impl Raw {
             None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
             Some(list) => list.iter().map(|entry| parse("trusted_proxies", entry)).collect::<Result<_>>()?,
         };
+        let admin_hosts = self.admin_hosts.unwrap_or_default().into_iter().map(|name| {
+            HostName::parse(&name)
+                .map(|host| host.to_string())
+                .map_err(|error| bad("admin_hosts", &name, error))
+        });
+        let admin_hosts = admin_hosts.collect::<Result<_>>()?;
         let signup_mode = match self.signup_mode.as_deref() {
             None | Some("open") => SignUpMode::Open,
             Some("closed") => SignUpMode::Closed,
@@ -195,6 +196,7 @@ impl Raw {
             public_port: self.public_port,
             listen: parse("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?,
             admin_listen: parse("admin_listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?,
+            admin_hosts,
             data_dir: self.data_dir.map_or_else(|| PathBuf::from(".portero"), PathBuf::from),
             pg_bin_dir: self.pg_bin_dir.map(PathBuf::from),
             master_key: master_key(self.master_key, self.master_key_file)?,
@@ -210,6 +212,11 @@ impl Raw {
             log_format,
         })
     }
+}
+
+/// Entries with commas between them.
+fn list(value: &str) -> Vec<String> {
+    value.split(',').map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect()
 }
 
 fn master_key(text: Option<String>, file: Option<String>) -> Result<Option<MasterKey>> {
@@ -279,6 +286,7 @@ mod tests {
             ("PORTERO_MASTER_KEY_FILE", "/nowhere/at/all", "master_key_file"),
             ("PORTERO_REGISTRY_URL", "mysql://secret@x/y", "registry_url"),
             ("PORTERO_TRUSTED_PROXIES", "10.0.0.1, proxy", "trusted_proxies"),
+            ("PORTERO_ADMIN_HOSTS", "ops.ejemplo.com, 10.0.0.1", "admin_hosts"),
             ("PORTERO_SIGNUP_MODE", "ajar", "signup_mode"),
             ("PORTERO_TENANT_CONCURRENCY", "-1", "TENANT_CONCURRENCY"),
             ("PORTERO_TENANT_REQUESTS_PER_SECOND", "fast", "TENANT_REQUESTS_PER_SECOND"),

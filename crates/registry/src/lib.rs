@@ -12,6 +12,7 @@ mod jobs;
 mod life;
 mod lines;
 mod listings;
+mod operators;
 mod routers;
 mod routes;
 mod secrets;
@@ -27,6 +28,7 @@ pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
 pub use listings::{JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use operators::OperatorRow;
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{FormerName, RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
@@ -72,6 +74,9 @@ pub enum RegistryError {
     /// A server has the name already.
     #[error("the server's name is taken")]
     ServerTaken,
+    /// An operator has the name already.
+    #[error("the operator's name is taken")]
+    OperatorTaken,
     /// No server takes new tenants.
     #[error("no database server takes new tenants")]
     NoServer,

@@ -9,6 +9,7 @@ mod home;
 mod landing;
 mod login;
 mod message;
+mod operator_login;
 mod progress;
 mod signup;
 
@@ -18,5 +19,6 @@ pub use home::{AddUser, AddUserErrors, HomePage, Me, UserRow};
 pub use landing::LandingPage;
 pub use login::LoginPage;
 pub use message::{Action, MessagePage};
+pub use operator_login::{OperatorLoginPage, OperatorLoginState};
 pub use progress::{JobStatus, ProgressPage, Step};
 pub use signup::{SignupErrors, SignupPage, SignupValues};

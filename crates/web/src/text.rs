@@ -17,6 +17,6 @@ pub use codes::{
 };
 pub use lang::Lang;
 pub use words::{
-    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
-    SignupWords, Words,
+    BudgetWords, Common, HomeWords, LandingWords, LoginWords, OperatorsWords, ProblemWords, ProgressWords,
+    RefusalWords, SignupWords, Words,
 };

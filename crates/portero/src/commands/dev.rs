@@ -29,6 +29,8 @@ use uuid::Uuid;
 
 const ROLE: &str = "portero";
 const DATABASE: &str = "portero_registry";
+/// Whom the link in the greeting logs in.
+const OPERATOR: &str = "dev";
 
 /// Who may connect to what: Portero and the superuser to everything, a tenant's role to the database of its own name.
 const HBA: [&str; 3] = [
@@ -102,6 +104,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
             listener,
             admin_listener,
             trusted_proxies: settings.trusted_proxies,
+            admin_hosts: settings.admin_hosts,
             workers: settings.workers,
             signup_mode: settings.signup_mode,
             limits: Limits::new(
@@ -114,7 +117,9 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
             ),
         })
         .await?;
-        greet(output, &site, admin_address, &data_dir, &cluster);
+        // A registry of another Portero's, or an operator who was disabled, is no reason not to serve.
+        let console = application.link_for(OPERATOR).await.unwrap_or_default();
+        greet(output, &site, &format!("http://{admin_address}{console}"), admin_address, &data_dir, &cluster);
         application.run_until(stopped).await
     }
     .await;
@@ -152,17 +157,19 @@ pub(crate) fn running(settings: &Settings) -> Result<(SecretString, MasterKey, S
     Ok((url(port, &password), key, Site { apex, https: notes.https, port: notes.port }))
 }
 
-fn greet(output: Output, site: &Site, admin: SocketAddr, data_dir: &Path, cluster: &Cluster) {
+fn greet(output: Output, site: &Site, console: &str, admin: SocketAddr, data_dir: &Path, cluster: &Cluster) {
     output.json(&serde_json::json!({
         "url": site.apex_url(),
         "admin_url": format!("http://{admin}"),
+        "console_url": console,
         "data_dir": data_dir,
         "postgres": { "version": cluster.version().to_string(), "port": cluster.port(), "location": cluster.location() },
     }));
     output.line("Portero is running.\n");
     output.line(format_args!("  Open    {}", site.apex_url()));
+    output.line(format_args!("  Console {console}"));
+    output.line("          (this link logs you in as the operator dev, and works once)");
     output.line(format_args!("  Health  http://{admin}/healthz"));
-    output.line(format_args!("  Budget  http://{admin}{}", portero_web::BUDGET));
     output.line(format_args!(
         "  Data    {} (PostgreSQL {} on port {})",
         cluster.location().display(),

@@ -3,6 +3,7 @@
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod jobs;
+pub(crate) mod operator;
 pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod tenant;

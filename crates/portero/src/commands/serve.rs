@@ -29,6 +29,7 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
         apex = site.apex_url(),
         listen = %settings.listen,
         admin_listen = %settings.admin_listen,
+        admin_hosts = ?settings.admin_hosts,
         trusted_proxies = ?settings.trusted_proxies,
         signup_mode = ?settings.signup_mode,
         workers = settings.workers,
@@ -43,6 +44,7 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
         listener,
         admin_listener,
         trusted_proxies: settings.trusted_proxies,
+        admin_hosts: settings.admin_hosts,
         workers: settings.workers,
         signup_mode: settings.signup_mode,
         limits: Limits::new(

@@ -64,16 +64,9 @@ pub(crate) async fn fenced_session(
     admin: &Config,
     database: &str,
 ) -> Result<Session, StepError> {
-    let session = session_of(admin, database, lease.job()).await?;
+    let session = server::session_of_job_in(admin, database, lease.job()).await?;
     registry.lease_check(lease).await?;
     server::end_others_of_that_name(&session).await?;
     points::pass("opened").await?;
     Ok(session)
-}
-
-/// Portero's own login, under the name of a job.
-pub(crate) async fn session_of(admin: &Config, database: &str, job: JobId) -> Result<Session, ServerError> {
-    let mut config = admin.clone();
-    config.application_name(format!("portero job {job}"));
-    server::session_in(&config, database).await
 }

@@ -53,7 +53,7 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
 
 fn words_for(kind: Kind) -> Words {
     match kind {
-        Kind::HostInvalid => Words::HostInvalid,
+        Kind::HostInvalid | Kind::Misdirected => Words::HostInvalid,
         Kind::TenantNotFound => Words::TenantNotFound,
         Kind::TenantProvisioning => Words::TenantProvisioning,
         Kind::TenantPaused => Words::TenantPaused,

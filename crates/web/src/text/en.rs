@@ -1,8 +1,8 @@
 //! The words in English.
 
 use super::words::{
-    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
-    SignupWords, Words,
+    BudgetWords, Common, HomeWords, LandingWords, LoginWords, OperatorsWords, ProblemWords, ProgressWords,
+    RefusalWords, SignupWords, Words,
 };
 use super::{
     Breaker, CheckoutPath, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble, Way,
@@ -81,6 +81,15 @@ pub(super) static WORDS: Words = Words {
         lead: |company| format!("Log in to {company}"),
         submit: "Log in",
         help: "No access? Ask whoever looks after your company's users.",
+    },
+    operators: OperatorsWords {
+        title: "Console",
+        lead: "Log in to the console",
+        token: "Operator token",
+        submit: "Open the console",
+        help: "A token is made on the server by: portero operator add NAME",
+        refused: "This token is not valid, or not any more.",
+        too_many: "Too many attempts from this address. Wait a minute and try again.",
     },
     home: HomeWords {
         people: "People",

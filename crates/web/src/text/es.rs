@@ -1,8 +1,8 @@
 //! The words in Spanish.
 
 use super::words::{
-    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
-    SignupWords, Words,
+    BudgetWords, Common, HomeWords, LandingWords, LoginWords, OperatorsWords, ProblemWords, ProgressWords,
+    RefusalWords, SignupWords, Words,
 };
 use super::{
     Breaker, CheckoutPath, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble, Way,
@@ -81,6 +81,15 @@ pub(super) static WORDS: Words = Words {
         lead: |company| format!("Entra a {company}"),
         submit: "Entrar",
         help: "¿No tienes acceso? Pídelo a quien administra los usuarios de tu empresa.",
+    },
+    operators: OperatorsWords {
+        title: "Consola",
+        lead: "Entra a la consola",
+        token: "Token de operador",
+        submit: "Abrir la consola",
+        help: "Un token se crea en el servidor con: portero operator add NOMBRE",
+        refused: "Este token no es válido, o ya no lo es.",
+        too_many: "Demasiados intentos desde esta dirección. Espera un minuto y prueba otra vez.",
     },
     home: HomeWords {
         people: "Personas",

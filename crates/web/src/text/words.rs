@@ -24,6 +24,8 @@ pub struct Words {
     pub progress: ProgressWords,
     /// The log-in page.
     pub login: LoginWords,
+    /// The operators' log-in page.
+    pub operators: OperatorsWords,
     /// A company's own front page.
     pub home: HomeWords,
     /// The operators' picture of connections.
@@ -139,6 +141,19 @@ pub struct LoginWords {
     pub lead: With,
     pub submit: &'static str,
     pub help: &'static str,
+}
+
+/// Words of the operators' log-in page.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say where the words stand")]
+pub struct OperatorsWords {
+    pub title: &'static str,
+    pub lead: &'static str,
+    pub token: &'static str,
+    pub submit: &'static str,
+    pub help: &'static str,
+    pub refused: &'static str,
+    pub too_many: &'static str,
 }
 
 /// Words of a company's own front page.
