@@ -11,6 +11,7 @@ mod bad_requests;
 mod browser;
 mod budget;
 mod cli;
+mod console;
 mod cross_origin;
 mod database_roles;
 mod dev;

@@ -3,9 +3,7 @@
 use crate::{Control, ServerView};
 use portero_kernel::{JobId, RouterId, SchemaVersion, ServerId, TenantId};
 use portero_pg::connect;
-use portero_registry::{
-    JobLine, JobQuery, RegistryError, ServerRow, TenantFilter, TenantRow,
-};
+use portero_registry::{JobLine, JobQuery, RegistryError, ServerRow, TenantFilter, TenantRow};
 use std::{collections::BTreeMap, time::Duration};
 use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::timeout};

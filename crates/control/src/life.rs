@@ -200,7 +200,11 @@ impl Control {
             (TenantStatus::Purging, _) => {
                 let newest = self.registry.job_of_tenant(tenant.id, workflows::purge_tenant::KIND).await?;
                 if let Some(job) = newest
-                    && self.registry.job_by_id(job).await?.is_some_and(|job| job.status != JobStatus::Abandoned)
+                    && self
+                        .registry
+                        .job_by_id(job)
+                        .await?
+                        .is_some_and(|job| job.status != JobStatus::Abandoned)
                 {
                     return Ok(Purge::Job(job));
                 }

@@ -99,7 +99,9 @@ pub enum TenantError {
     #[error("{0} is not deleted: only a deleted tenant can be purged, after portero tenant delete {0}")]
     NotDeleted(Subdomain),
     /// Its data is to be kept.
-    #[error("{subdomain} is deleted, and its data is kept until {until}: to purge it before that, say --before-grace")]
+    #[error(
+        "{subdomain} is deleted, and its data is kept until {until}: to purge it before that, say --before-grace"
+    )]
     InGrace {
         /// The tenant.
         subdomain: Subdomain,

@@ -97,8 +97,8 @@ impl Application {
 
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
         let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
-        let rounds = Rounds::default();
-        background.push(tokio::spawn(rounds.clone().run(control.clone(), stopping.clone())));
+        let rounds = web::Data::new(Rounds::default());
+        background.push(tokio::spawn(Rounds::clone(&rounds).run(control.clone(), stopping.clone())));
         background.push(tokio::spawn(control.clone().hear_jobs(stopping.clone())));
         background.push(tokio::spawn(reap(registry.clone(), stopping.clone())));
         if !ready {
@@ -122,7 +122,7 @@ impl Application {
             control: control.clone(),
             router,
             edge: edge.clone(),
-            rounds,
+            rounds: rounds.clone(),
             stopping: stopping.clone(),
         });
         let admin_api = web::Data::new(AdminApi::new(control.clone()));
@@ -150,6 +150,7 @@ impl Application {
             App::new()
                 .app_data(admin_edge.clone())
                 .app_data(admin_data.clone())
+                .app_data(rounds.clone())
                 .app_data(operations_data.clone())
                 .wrap(from_fn(operators_door))
                 .configure(operations::configure)

@@ -10,7 +10,8 @@ use portero_admin_api::Operator;
 use portero_control::{Control, Rounds};
 use portero_edge::{Edge, Problem};
 use portero_registry::RegistryError;
-use portero_router::{Figures, Router};
+use portero_router::{Figures, Router, ServerFigures};
+use portero_web::pages::ServerBudget;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
@@ -24,7 +25,7 @@ pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) router: Router,
     pub(crate) edge: web::Data<Edge>,
-    pub(crate) rounds: Rounds,
+    pub(crate) rounds: web::Data<Rounds>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -37,6 +38,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(metrics))
         .route("/", web::get().to(front))
         .route(portero_web::BUDGET, web::get().to(budget))
+        .route(portero_web::SERVERS, web::get().to(servers))
         .configure(portero_web::configure_operators);
 }
 
@@ -72,15 +74,28 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
 }
 
 async fn front() -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, portero_web::BUDGET)).finish()
+    HttpResponse::SeeOther().insert_header((header::LOCATION, portero_web::CONSOLE)).finish()
 }
 
 /// The same figures as a picture, and every router's part.
 async fn budget(
-    _operator: Operator,
+    operator: Operator,
     request: HttpRequest,
     operations: web::Data<Operations>,
 ) -> Result<HttpResponse, Problem> {
+    portero_web::budget_page(&request, &operator, pictures(&operations).await)
+}
+
+/// The registry's servers, each with its picture.
+async fn servers(
+    operator: Operator,
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+) -> Result<HttpResponse, Problem> {
+    portero_web::servers_page(&request, &operator, pictures(&operations).await).await
+}
+
+async fn pictures(operations: &Operations) -> Vec<ServerBudget> {
     let figures = operations.router.figures();
     let registry = operations.control.registry();
     let leases = async {
@@ -91,11 +106,12 @@ async fn budget(
         Ok(leases)
     };
     let mut leases = ask(&figures, leases).await;
-    let servers = figures.servers.iter().map(|server| {
+    let picture = |server| {
+        let server: &ServerFigures = server;
         let leases = leases.as_mut().and_then(|leases| leases.remove(&server.id));
         budget::picture(server, leases, &operations.name)
-    });
-    portero_web::budget_page(&request, servers.collect())
+    };
+    figures.servers.iter().map(picture).collect()
 }
 
 /// What the registry says, if it is there and says it soon: figures are wanted most on a bad day.

@@ -311,11 +311,7 @@ pub(crate) struct Remains {
 }
 
 /// Counts what there is of a tenant.
-pub(crate) async fn remains(
-    session: &Session,
-    database: &DatabaseName,
-    tenant: TenantId,
-) -> Result<Remains> {
+pub(crate) async fn remains(session: &Session, database: &DatabaseName, tenant: TenantId) -> Result<Remains> {
     let row = session
         .query_one(
             "SELECT (SELECT count(*) FROM pg_catalog.pg_database

@@ -36,11 +36,14 @@ pub struct TenantFilter<'a> {
 const WANTED: &str = "($1 = '' OR strpos(subdomain, lower($1)) > 0 OR strpos(lower(name), lower($1)) > 0
         OR id::text = lower($1) OR db_name = $1)
     AND ($2::text IS NULL OR status = $2) AND ($3::uuid IS NULL OR server_id = $3)";
-const BY_SUBDOMAIN: &str = " AND ($4::uuid IS NULL OR subdomain > (SELECT subdomain FROM tenants WHERE id = $4))
+const BY_SUBDOMAIN: &str =
+    " AND ($4::uuid IS NULL OR subdomain > (SELECT subdomain FROM tenants WHERE id = $4))
     ORDER BY subdomain LIMIT $5";
-const BY_NAME: &str = " AND ($4::uuid IS NULL OR (lower(name), id) > (SELECT lower(name), id FROM tenants WHERE id = $4))
+const BY_NAME: &str =
+    " AND ($4::uuid IS NULL OR (lower(name), id) > (SELECT lower(name), id FROM tenants WHERE id = $4))
     ORDER BY lower(name), id LIMIT $5";
-const BY_NEWEST: &str = " AND ($4::uuid IS NULL OR (created_at, id) < (SELECT created_at, id FROM tenants WHERE id = $4))
+const BY_NEWEST: &str =
+    " AND ($4::uuid IS NULL OR (created_at, id) < (SELECT created_at, id FROM tenants WHERE id = $4))
     ORDER BY created_at DESC, id DESC LIMIT $5";
 
 /// Which jobs are wanted.
@@ -81,7 +84,8 @@ pub struct JobLine {
     pub is_worked_on: bool,
 }
 
-const JOBS: &str = "SELECT j.id, j.kind, j.tenant_id, j.subdomain, j.status, j.error, j.created_at, j.finished_at,
+const JOBS: &str =
+    "SELECT j.id, j.kind, j.tenant_id, j.subdomain, j.status, j.error, j.created_at, j.finished_at,
            j.lease_until > now() AND j.status IN ('running', 'undoing') AS is_worked_on,
            (SELECT count(*) FROM job_steps s WHERE s.job_id = j.id) AS steps,
            (SELECT count(*) FROM job_steps s WHERE s.job_id = j.id AND s.status = 'done') AS done
@@ -112,8 +116,7 @@ impl Registry {
             ORDER BY j.id DESC LIMIT $4";
         let sql = [JOBS, WHICH].concat();
         let (tenant, after) = (filter.tenant.map(TenantId::uuid), filter.after.map(JobId::uuid));
-        let rows =
-            self.client().await?.query(&sql, &[&filter.statuses, &tenant, &after, &limit]).await?;
+        let rows = self.client().await?.query(&sql, &[&filter.statuses, &tenant, &after, &limit]).await?;
         Ok(rows.iter().map(JobLine::from_row).collect())
     }
 

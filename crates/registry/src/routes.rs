@@ -70,7 +70,8 @@ pub enum RouteChanges {
 
 /// No parameters.
 const NOTHING: [i32; 0] = [];
-const COLUMNS: &str = "t.id, t.name, t.subdomain, t.status, t.server_id, t.db_url, t.schema_version, t.generation, t.weight,
+const COLUMNS: &str =
+    "t.id, t.name, t.subdomain, t.status, t.server_id, t.db_url, t.schema_version, t.generation, t.weight,
     ARRAY(SELECT f.subdomain FROM former_subdomains f
           WHERE f.tenant_id = t.id AND f.redirects_until > now() ORDER BY f.subdomain) AS former,
     ARRAY(SELECT f.redirects_until FROM former_subdomains f
@@ -101,7 +102,8 @@ fn former_of(row: &Row) -> Result<Vec<FormerName>> {
         .into_iter()
         .zip(until)
         .map(|(name, until)| {
-            let subdomain = Subdomain::parse(name).map_err(|_| RegistryError::Unreadable("former subdomain"))?;
+            let subdomain =
+                Subdomain::parse(name).map_err(|_| RegistryError::Unreadable("former subdomain"))?;
             Ok(FormerName { subdomain, until })
         })
         .collect()

@@ -133,11 +133,7 @@ async fn prove_absent(context: &Context) -> Result<(), StepError> {
         Look { what: "sessions", place: at("pg_stat_activity"), found: left.sessions },
         Look { what: "row, route and login", place: registry("tenants"), found: here.rows },
         Look { what: "secrets of jobs", place: registry("jobs"), found: here.secrets },
-        Look {
-            what: "names that lead to it",
-            place: registry("former_subdomains"),
-            found: here.redirects,
-        },
+        Look { what: "names that lead to it", place: registry("former_subdomains"), found: here.redirects },
     ];
     let report = serde_json::json!({ "database": context.database.as_str(), "looked_for": looks });
     context.registry.job_set_report(&context.lease, &report).await?;

@@ -25,20 +25,44 @@ impl<'a> Frame<'a> {
     /// at by GET if it answers a POST.
     #[must_use]
     pub fn apex(lang: Lang, path: &'a str) -> Self {
-        Self { lang, w: lang.words(), path: own_path(path), apex: "/", company: None, section: None, operator: None }
+        Self {
+            lang,
+            w: lang.words(),
+            path: own_path(path),
+            apex: "/",
+            company: None,
+            section: None,
+            operator: None,
+        }
     }
 
     /// A page on a company's host; the company's name leads. `apex_url` is the platform's address with its scheme and
     /// port: `http://localhost:8080`.
     #[must_use]
     pub fn tenant(lang: Lang, path: &'a str, company: &'a str, apex_url: &'a str) -> Self {
-        Self { lang, w: lang.words(), path: own_path(path), apex: apex_url, company: Some(company), section: None, operator: None }
+        Self {
+            lang,
+            w: lang.words(),
+            path: own_path(path),
+            apex: apex_url,
+            company: Some(company),
+            section: None,
+            operator: None,
+        }
     }
 
     /// A page on a host that is nobody's, or whose company isn't to be named.
     #[must_use]
     pub fn elsewhere(lang: Lang, path: &'a str, apex_url: &'a str) -> Self {
-        Self { lang, w: lang.words(), path: own_path(path), apex: apex_url, company: None, section: None, operator: None }
+        Self {
+            lang,
+            w: lang.words(),
+            path: own_path(path),
+            apex: apex_url,
+            company: None,
+            section: None,
+            operator: None,
+        }
     }
 
     /// A page of the operators' console, for whoever is logged in there.

@@ -52,6 +52,8 @@ coded! {
         Undone = "undone",
         /// A person is needed.
         Stuck = "stuck",
+        /// Given up by a person.
+        Abandoned = "abandoned",
     }
 }
 
@@ -118,6 +120,16 @@ coded! {
         Resumed = "resumed",
         /// A company has another weight.
         Weighed = "weighed",
+        /// A company was renamed.
+        Renamed = "renamed",
+        /// A company was deleted.
+        Deleted = "deleted",
+        /// A company was brought back.
+        Undeleted = "undeleted",
+        /// A job goes on.
+        Retried = "retried",
+        /// A job was given up.
+        Abandoned = "abandoned",
         /// The servers were compared with the registry.
         Looked = "looked",
     }
@@ -132,6 +144,12 @@ coded! {
         NoSeconds = "no-seconds",
         /// Somebody else changed it, or it is in a state that doesn't allow it.
         Changed = "changed",
+        /// The name can't be had.
+        Name = "name",
+        /// More deletions than may be.
+        TooMany = "too-many",
+        /// Its data is to be kept.
+        InGrace = "in-grace",
         /// Its server doesn't do it.
         Server = "server",
     }
@@ -242,6 +260,27 @@ pub struct ConsoleWords {
     pub more: &'static str,
     pub unknown: &'static str,
     pub live: &'static str,
+    pub rename: &'static str,
+    pub rename_title: fn(&str) -> String,
+    pub rename_text: &'static str,
+    pub new_name: &'static str,
+    pub delete: &'static str,
+    pub delete_title: fn(&str) -> String,
+    pub delete_text: &'static str,
+    pub undelete: &'static str,
+    pub undelete_text: &'static str,
+    pub purge: &'static str,
+    pub purge_title: fn(&str) -> String,
+    pub purge_text: &'static str,
+    pub waive: &'static str,
+    pub kept_until: &'static str,
+    pub deleted_at: &'static str,
+    pub former: &'static str,
+    pub retry: &'static str,
+    pub retry_text: &'static str,
+    pub abandon: &'static str,
+    pub abandon_title: fn(&str) -> String,
+    pub abandon_text: &'static str,
     pub(super) section: fn(Section) -> &'static str,
     pub(super) tenant_state: fn(TenantState) -> &'static str,
     pub(super) job_state: fn(JobState) -> &'static str,

@@ -133,8 +133,7 @@ pub(super) async fn purge(direct: &Direct, args: &PurgeArgs, output: Output) -> 
         let text = |key: &str| look[key].as_str().unwrap_or_default().to_owned();
         output.line(format_args!("  {:<22} {}", text("what"), text("place")));
     }
-    output
-        .line(format_args!("Nobody else can have its name before {}.", purged.quarantined_until.date()));
+    output.line(format_args!("Nobody else can have its name before {}.", purged.quarantined_until.date()));
     output.line(who_knows(&known));
     Ok(ExitCode::SUCCESS)
 }
@@ -164,8 +163,12 @@ async fn see_through(
     let row = direct.registry.job_by_id(job).await?.context("the job has vanished from the registry")?;
     let error = row.error.map(|error| format!(": {error}")).unwrap_or_default();
     Err(Failure::Failed(match status {
-        "running" => anyhow!("{name} is being purged by job {job}, which goes on and can be watched: portero jobs show {job}"),
-        _ => anyhow!("{name} is not purged yet, and can't be brought back{error}. When that is mended: portero jobs retry {job}"),
+        "running" => anyhow!(
+            "{name} is being purged by job {job}, which goes on and can be watched: portero jobs show {job}"
+        ),
+        _ => anyhow!(
+            "{name} is not purged yet, and can't be brought back{error}. When that is mended: portero jobs retry {job}"
+        ),
     }))
 }
 

@@ -93,6 +93,27 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     more: "More",
     unknown: "not known",
     live: "Looks again by itself every two seconds.",
+    rename: "Rename…",
+    rename_title: |subdomain| format!("Rename {subdomain}?"),
+    rename_text: "Its address becomes another at once. The old one leads there for 30 days, and is nobody's for 90 more.",
+    new_name: "New subdomain",
+    delete: "Delete…",
+    delete_title: |subdomain| format!("Delete {subdomain}?"),
+    delete_text: "Every request will be answered with “deleted”, and the role is shut out. The data is kept for 30 days, in which it can be brought back.",
+    undelete: "Bring back",
+    undelete_text: "Brings it back with everything it had, in the state that it had.",
+    purge: "Purge…",
+    purge_title: |subdomain| format!("Purge {subdomain} for good?"),
+    purge_text: "The database, the role and every secret are removed, and proven to be gone. There is no way back.",
+    waive: "Do it though its 30 days are not over",
+    kept_until: "Data kept until",
+    deleted_at: "Deleted",
+    former: "Former subdomains",
+    retry: "Let it go on",
+    retry_text: "It goes on in the direction in which it was going.",
+    abandon: "Give up…",
+    abandon_title: |subdomain| format!("Give up the job for {subdomain}?"),
+    abandon_text: "Nobody works on it any more. What it leaves behind stays, and a name that was being made stays reserved until nothing is left.",
     section: |section| match section {
         Section::Overview => "Overview",
         Section::Tenants => "Companies",
@@ -113,6 +134,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         JobState::Undoing => "being undone",
         JobState::Done => "done",
         JobState::Undone => "undone",
+        JobState::Abandoned => "given up",
         JobState::Stuck => "stuck",
     },
     job_kind: |kind| match kind {
@@ -120,37 +142,91 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         JobKind::PurgeTenant => "Purge company",
     },
     trouble: |trouble| match trouble {
-        Trouble::RegistryAway => ("The registry doesn't answer", "Start its PostgreSQL. Companies are served on meanwhile; sign-ups and changes wait."),
-        Trouble::StuckJobs => ("Jobs are stuck", "Look at each, and remove what hinders it; the names stay reserved meanwhile."),
-        Trouble::NoServer => ("No server takes new companies", "portero server add, or portero server drain NAME --undo"),
+        Trouble::RegistryAway => (
+            "The registry doesn't answer",
+            "Start its PostgreSQL. Companies are served on meanwhile; sign-ups and changes wait.",
+        ),
+        Trouble::StuckJobs => {
+            ("Jobs are stuck", "Look at each, and remove what hinders it; the names stay reserved meanwhile.")
+        }
+        Trouble::NoServer => {
+            ("No server takes new companies", "portero server add, or portero server drain NAME --undo")
+        }
         Trouble::ServerAway => ("A server doesn't answer", "Start it, or correct its address."),
         Trouble::NoRouter => ("No router is known to the registry", "Start portero serve."),
-        Trouble::RouterBehind => ("A router hasn't heard of the last changes", "See whether it reaches the registry; if not, restart it."),
+        Trouble::RouterBehind => (
+            "A router hasn't heard of the last changes",
+            "See whether it reaches the registry; if not, restart it.",
+        ),
         Trouble::MissingDatabase => ("Companies' databases are missing", "Restore them from a backup."),
-        Trouble::MissingRole => ("Companies' roles are missing", "Restore them from a backup of the server's roles; resuming gives each its password again."),
-        Trouble::WrongMark => ("Databases don't bear their company's mark", "Nobody is let in. Find out whose they are."),
-        Trouble::ClosedDatabase => ("Active companies' databases take no connections", "ALTER DATABASE … ALLOW_CONNECTIONS true; one whose DROP was interrupted must be restored."),
-        Trouble::OpenFence => ("Roles may log in though their company's door is shut", "portero doctor --mend"),
-        Trouble::ShutFence => ("Roles may not log in though their company is active", "portero doctor --mend"),
-        Trouble::RoleRights => ("Roles have rights that no company's role has", "Find out who gave them, and take them away."),
-        Trouble::RoleSettings => ("Roles have other settings than they were given", "Resume the company: it sets its role right, and cuts nobody off."),
-        Trouble::OrphanDatabase => ("Databases with our mark belong to no company", "If no other registry uses the server: portero doctor --mend"),
-        Trouble::OrphanRole => ("Roles with our mark belong to no company", "If no other registry uses the server: portero doctor --mend"),
-        Trouble::Unmarked => ("Databases or roles are called like a company's and bear no mark", "Find out what they are."),
-        Trouble::OpenDatabase => ("Databases are open to everybody", "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC"),
-        Trouble::NoJob => ("Companies are being created, and no job works on them", "Where a job was given up, portero jobs abandon ID releases the name once nothing of it is left."),
+        Trouble::MissingRole => (
+            "Companies' roles are missing",
+            "Restore them from a backup of the server's roles; resuming gives each its password again.",
+        ),
+        Trouble::WrongMark => {
+            ("Databases don't bear their company's mark", "Nobody is let in. Find out whose they are.")
+        }
+        Trouble::ClosedDatabase => (
+            "Active companies' databases take no connections",
+            "ALTER DATABASE … ALLOW_CONNECTIONS true; one whose DROP was interrupted must be restored.",
+        ),
+        Trouble::OpenFence => {
+            ("Roles may log in though their company's door is shut", "portero doctor --mend")
+        }
+        Trouble::ShutFence => {
+            ("Roles may not log in though their company is active", "portero doctor --mend")
+        }
+        Trouble::RoleRights => {
+            ("Roles have rights that no company's role has", "Find out who gave them, and take them away.")
+        }
+        Trouble::RoleSettings => (
+            "Roles have other settings than they were given",
+            "Resume the company: it sets its role right, and cuts nobody off.",
+        ),
+        Trouble::OrphanDatabase => (
+            "Databases with our mark belong to no company",
+            "If no other registry uses the server: portero doctor --mend",
+        ),
+        Trouble::OrphanRole => (
+            "Roles with our mark belong to no company",
+            "If no other registry uses the server: portero doctor --mend",
+        ),
+        Trouble::Unmarked => {
+            ("Databases or roles are called like a company's and bear no mark", "Find out what they are.")
+        }
+        Trouble::OpenDatabase => {
+            ("Databases are open to everybody", "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC")
+        }
+        Trouble::NoJob => (
+            "Companies are being created, and no job works on them",
+            "Where a job was given up, portero jobs abandon ID releases the name once nothing of it is left.",
+        ),
     },
     outcome: |outcome| match outcome {
         Outcome::Paused => "It is paused. Its data is kept.",
         Outcome::Resumed => "It is active again.",
         Outcome::Weighed => "Its weight was set.",
+        Outcome::Renamed => "It has another subdomain.",
+        Outcome::Deleted => "It is deleted. Its data is kept for 30 days.",
+        Outcome::Undeleted => "It is back, as it was.",
+        Outcome::Retried => "The job goes on.",
+        Outcome::Abandoned => "The job was given up.",
         Outcome::Looked => "The servers were compared with the registry just now.",
     },
     refused: |refused| match refused {
         Refused::NotTyped => "What you typed is not its subdomain. Nothing was done.",
         Refused::NoSeconds => "That is no number from 0 to 60. Nothing was done.",
-        Refused::Changed => "It has changed meanwhile, or is in a state that doesn't allow this. Nothing was done.",
-        Refused::Server => "Its database server doesn't do it. The door is shut for requests; try again, so that the role is shut out too.",
+        Refused::Changed => {
+            "It has changed meanwhile, or is in a state that doesn't allow this. Nothing was done."
+        }
+        Refused::Name => {
+            "That subdomain can't be had: it is taken, reserved, in quarantine, or no subdomain. Nothing was done."
+        }
+        Refused::TooMany => "Too many companies were deleted in the last 24 hours. Nothing was done.",
+        Refused::InGrace => "Its data is to be kept for 30 days, and they are not over. Nothing was done.",
+        Refused::Server => {
+            "Its database server doesn't do it. The door is shut for requests; try again, so that the role is shut out too."
+        }
     },
     order_word: |order| match order {
         Order::Subdomain => "by subdomain",

@@ -93,6 +93,27 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     more: "Más",
     unknown: "no se sabe",
     live: "Se mira otra vez cada dos segundos.",
+    rename: "Cambiar nombre…",
+    rename_title: |subdomain| format!("¿Cambiar el nombre de {subdomain}?"),
+    rename_text: "Su dirección pasa a ser otra en el acto. La antigua lleva allí durante 30 días, y 90 más no es de nadie.",
+    new_name: "Subdominio nuevo",
+    delete: "Borrar…",
+    delete_title: |subdomain| format!("¿Borrar {subdomain}?"),
+    delete_text: "Cada solicitud recibirá «borrada», y el rol queda fuera. Los datos se conservan 30 días, en los que se puede recuperar.",
+    undelete: "Recuperar",
+    undelete_text: "La recupera con todo lo que tenía, en el estado en que estaba.",
+    purge: "Eliminar…",
+    purge_title: |subdomain| format!("¿Eliminar {subdomain} para siempre?"),
+    purge_text: "Se eliminan la base de datos, el rol y cada secreto, y se prueba que no están. No hay vuelta atrás.",
+    waive: "Hacerlo aunque no hayan pasado sus 30 días",
+    kept_until: "Datos conservados hasta",
+    deleted_at: "Borrada",
+    former: "Subdominios anteriores",
+    retry: "Que siga",
+    retry_text: "Sigue en la dirección en que iba.",
+    abandon: "Abandonar…",
+    abandon_title: |subdomain| format!("¿Abandonar el trabajo para {subdomain}?"),
+    abandon_text: "Nadie trabaja más en él. Lo que deja atrás se queda, y un nombre que se estaba creando queda reservado hasta que no quede nada.",
     section: |section| match section {
         Section::Overview => "Resumen",
         Section::Tenants => "Empresas",
@@ -113,6 +134,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         JobState::Undoing => "deshaciéndose",
         JobState::Done => "hecho",
         JobState::Undone => "deshecho",
+        JobState::Abandoned => "abandonado",
         JobState::Stuck => "atascado",
     },
     job_kind: |kind| match kind {
@@ -120,37 +142,91 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         JobKind::PurgeTenant => "Eliminar empresa",
     },
     trouble: |trouble| match trouble {
-        Trouble::RegistryAway => ("El registro no responde", "Arranca su PostgreSQL. Las empresas se siguen atendiendo; los registros nuevos y los cambios esperan."),
-        Trouble::StuckJobs => ("Hay trabajos atascados", "Mira cada uno y quita lo que lo impide; los nombres quedan reservados mientras tanto."),
-        Trouble::NoServer => ("Ningún servidor recibe empresas nuevas", "portero server add, o portero server drain NOMBRE --undo"),
+        Trouble::RegistryAway => (
+            "El registro no responde",
+            "Arranca su PostgreSQL. Las empresas se siguen atendiendo; los registros nuevos y los cambios esperan.",
+        ),
+        Trouble::StuckJobs => (
+            "Hay trabajos atascados",
+            "Mira cada uno y quita lo que lo impide; los nombres quedan reservados mientras tanto.",
+        ),
+        Trouble::NoServer => (
+            "Ningún servidor recibe empresas nuevas",
+            "portero server add, o portero server drain NOMBRE --undo",
+        ),
         Trouble::ServerAway => ("Un servidor no responde", "Arráncalo o corrige su dirección."),
         Trouble::NoRouter => ("El registro no conoce ningún router", "Arranca portero serve."),
-        Trouble::RouterBehind => ("Un router no se ha enterado de los últimos cambios", "Mira si alcanza el registro; si no, reinícialo."),
-        Trouble::MissingDatabase => ("Faltan bases de datos de empresas", "Recupéralas de una copia de seguridad."),
-        Trouble::MissingRole => ("Faltan roles de empresas", "Recupéralos de una copia de los roles del servidor; al reanudar, cada uno recibe otra vez su contraseña."),
-        Trouble::WrongMark => ("Hay bases de datos sin la marca de su empresa", "Nadie entra en ellas. Averigua de quién son."),
-        Trouble::ClosedDatabase => ("Hay bases de empresas activas que no aceptan conexiones", "ALTER DATABASE … ALLOW_CONNECTIONS true; si su DROP quedó a medias, hay que recuperarla."),
-        Trouble::OpenFence => ("Hay roles que pueden entrar aunque su puerta está cerrada", "portero doctor --mend"),
-        Trouble::ShutFence => ("Hay roles que no pueden entrar aunque su empresa está activa", "portero doctor --mend"),
-        Trouble::RoleRights => ("Hay roles con derechos que ningún rol de empresa tiene", "Averigua quién los dio, y quítalos."),
-        Trouble::RoleSettings => ("Hay roles con otros ajustes que los recibidos", "Reanuda la empresa: deja su rol como debe estar y no corta a nadie."),
-        Trouble::OrphanDatabase => ("Hay bases de datos con nuestra marca que no son de ninguna empresa", "Si ningún otro registro usa el servidor: portero doctor --mend"),
-        Trouble::OrphanRole => ("Hay roles con nuestra marca que no son de ninguna empresa", "Si ningún otro registro usa el servidor: portero doctor --mend"),
+        Trouble::RouterBehind => (
+            "Un router no se ha enterado de los últimos cambios",
+            "Mira si alcanza el registro; si no, reinícialo.",
+        ),
+        Trouble::MissingDatabase => {
+            ("Faltan bases de datos de empresas", "Recupéralas de una copia de seguridad.")
+        }
+        Trouble::MissingRole => (
+            "Faltan roles de empresas",
+            "Recupéralos de una copia de los roles del servidor; al reanudar, cada uno recibe otra vez su contraseña.",
+        ),
+        Trouble::WrongMark => {
+            ("Hay bases de datos sin la marca de su empresa", "Nadie entra en ellas. Averigua de quién son.")
+        }
+        Trouble::ClosedDatabase => (
+            "Hay bases de empresas activas que no aceptan conexiones",
+            "ALTER DATABASE … ALLOW_CONNECTIONS true; si su DROP quedó a medias, hay que recuperarla.",
+        ),
+        Trouble::OpenFence => {
+            ("Hay roles que pueden entrar aunque su puerta está cerrada", "portero doctor --mend")
+        }
+        Trouble::ShutFence => {
+            ("Hay roles que no pueden entrar aunque su empresa está activa", "portero doctor --mend")
+        }
+        Trouble::RoleRights => {
+            ("Hay roles con derechos que ningún rol de empresa tiene", "Averigua quién los dio, y quítalos.")
+        }
+        Trouble::RoleSettings => (
+            "Hay roles con otros ajustes que los recibidos",
+            "Reanuda la empresa: deja su rol como debe estar y no corta a nadie.",
+        ),
+        Trouble::OrphanDatabase => (
+            "Hay bases de datos con nuestra marca que no son de ninguna empresa",
+            "Si ningún otro registro usa el servidor: portero doctor --mend",
+        ),
+        Trouble::OrphanRole => (
+            "Hay roles con nuestra marca que no son de ninguna empresa",
+            "Si ningún otro registro usa el servidor: portero doctor --mend",
+        ),
         Trouble::Unmarked => ("Hay bases o roles con nombre de empresa y sin marca", "Averigua qué son."),
-        Trouble::OpenDatabase => ("Hay bases de datos abiertas a todos", "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC"),
-        Trouble::NoJob => ("Hay empresas en creación en las que nadie trabaja", "Si se abandonó un trabajo, portero jobs abandon ID libera el nombre cuando ya no queda nada."),
+        Trouble::OpenDatabase => {
+            ("Hay bases de datos abiertas a todos", "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC")
+        }
+        Trouble::NoJob => (
+            "Hay empresas en creación en las que nadie trabaja",
+            "Si se abandonó un trabajo, portero jobs abandon ID libera el nombre cuando ya no queda nada.",
+        ),
     },
     outcome: |outcome| match outcome {
         Outcome::Paused => "Está en pausa. Sus datos se conservan.",
         Outcome::Resumed => "Está activa otra vez.",
         Outcome::Weighed => "Su peso quedó fijado.",
+        Outcome::Renamed => "Tiene otro subdominio.",
+        Outcome::Deleted => "Está borrada. Sus datos se conservan 30 días.",
+        Outcome::Undeleted => "Ha vuelto, como estaba.",
+        Outcome::Retried => "El trabajo sigue.",
+        Outcome::Abandoned => "El trabajo quedó abandonado.",
         Outcome::Looked => "Los servidores se acaban de comparar con el registro.",
     },
     refused: |refused| match refused {
         Refused::NotTyped => "Lo que escribiste no es su subdominio. No se hizo nada.",
         Refused::NoSeconds => "Eso no es un número de 0 a 60. No se hizo nada.",
         Refused::Changed => "Cambió mientras tanto, o está en un estado que no lo permite. No se hizo nada.",
-        Refused::Server => "Su servidor de bases de datos no lo hace. La puerta está cerrada para las solicitudes; inténtalo otra vez, para que el rol quede también fuera.",
+        Refused::Name => {
+            "Ese subdominio no se puede tener: está ocupado, reservado, en cuarentena o no lo es. No se hizo nada."
+        }
+        Refused::TooMany => "Se borraron demasiadas empresas en las últimas 24 horas. No se hizo nada.",
+        Refused::InGrace => "Sus datos se conservan 30 días, y no han pasado. No se hizo nada.",
+        Refused::Server => {
+            "Su servidor de bases de datos no lo hace. La puerta está cerrada para las solicitudes; inténtalo otra vez, para que el rol quede también fuera."
+        }
     },
     order_word: |order| match order {
         Order::Subdomain => "por subdominio",
