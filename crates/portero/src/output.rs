@@ -3,10 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
 
 use serde::Serialize;
-use std::{
-    fmt,
-    io::{self, BufRead, Write},
-};
+use std::fmt;
 
 /// Where a command's answer goes.
 #[derive(Debug, Clone, Copy)]
@@ -36,15 +33,6 @@ impl Output {
         if self.json {
             println!("{}", serde_json::to_string_pretty(value).expect("our own types are JSON"));
         }
-    }
-
-    /// Asks for a line of text, on stderr: stdout is for answers. At the end of the input it is empty.
-    pub(crate) fn ask(self, question: impl fmt::Display) -> io::Result<String> {
-        eprint!("{question}");
-        io::stderr().flush()?;
-        let mut line = String::new();
-        io::stdin().lock().read_line(&mut line)?;
-        Ok(line.trim().to_owned())
     }
 
     /// Rows under a heading, each column as wide as its widest cell.

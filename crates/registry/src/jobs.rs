@@ -2,7 +2,7 @@
 //!
 //! How a worker claims one and writes down what it does is in `job_log`.
 
-use crate::{NewTenant, Registry, RegistryError, Result};
+use crate::{NewTenant, Registry, RegistryError, Result, TenantRow};
 use deadpool_postgres::Transaction;
 use portero_kernel::{JobId, SecretString, Subdomain, TenantId};
 use portero_pg::violated_constraint;
@@ -161,6 +161,18 @@ impl Registry {
         let txn = client.transaction().await?;
         self.tenant_insert_in_txn(&txn, tenant).await?;
         self.job_insert_in_txn(&txn, job, tenant.id, tenant.subdomain).await?;
+        txn.commit().await?;
+        Ok(())
+    }
+
+    /// Writes a job for a tenant that is there.
+    ///
+    /// # Errors
+    /// [`RegistryError::JobOpen`] where another job of this tenant is not at rest, or stuck.
+    pub async fn job_insert_for(&self, job: &NewJob<'_>, tenant: &TenantRow) -> Result<()> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        self.job_insert_in_txn(&txn, job, tenant.id, &tenant.subdomain).await?;
         txn.commit().await?;
         Ok(())
     }

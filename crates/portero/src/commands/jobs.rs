@@ -234,7 +234,7 @@ fn tell_leftovers(left: &Leftovers, output: Output) {
 }
 
 /// Asks for a name to be typed, before something that can't be taken back.
-fn confirm(name: &str, output: Output) -> Result<(), Failure> {
+pub(crate) fn confirm(name: &str, output: Output) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(anyhow!("there is no terminal to ask on: add --yes to do it")));
     }

@@ -1,8 +1,11 @@
 //! `portero tenant` rename, delete, undelete, purge.
 
-use super::{label, wait, who_knows};
+use super::{label, who_knows};
 use crate::{
-    commands::Direct,
+    commands::{
+        Direct,
+        jobs::{confirm, watch},
+    },
     output::{Failure, Output},
 };
 use anyhow::{Context, anyhow};
@@ -72,7 +75,7 @@ pub(super) async fn rename(direct: &Direct, args: &RenameArgs, output: Output) -
 pub(super) async fn delete(direct: &Direct, args: &DeleteArgs, output: Output) -> Result<ExitCode, Failure> {
     let names = args.subdomains.iter().map(|raw| label(raw)).collect::<Result<Vec<Subdomain>, _>>()?;
     for name in names.iter().filter(|_| !args.yes) {
-        confirm(name, "delete", output)?;
+        confirm(name.as_str(), output)?;
     }
     let changes = direct.control.delete(&names, Duration::from_secs(args.drain)).await?;
     match changes.as_slice() {
@@ -118,7 +121,7 @@ pub(super) async fn undelete(direct: &Direct, subdomain: &str, output: Output) -
 pub(super) async fn purge(direct: &Direct, args: &PurgeArgs, output: Output) -> Result<ExitCode, Failure> {
     let name = label(&args.subdomain)?;
     if !args.yes {
-        confirm(&name, "purge", output)?;
+        confirm(name.as_str(), output)?;
     }
     let grace = if args.before_grace { Grace::Waive } else { Grace::Respect };
     let (purged, already) = match direct.control.purge(&name, grace).await? {
@@ -152,7 +155,7 @@ async fn see_through(
     job: JobId,
     output: Output,
 ) -> Result<PurgedView, Failure> {
-    let status = match tokio::time::timeout(PURGE_TAKES, wait(direct, job, output)).await {
+    let status = match tokio::time::timeout(PURGE_TAKES, watch(direct, job, &[], output)).await {
         Ok(job) => job?.status,
         Err(_) => "running",
     };
@@ -170,13 +173,4 @@ async fn see_through(
             "{name} is not purged yet, and can't be brought back{error}. When that is mended: portero jobs retry {job}"
         ),
     }))
-}
-
-/// Asks for the name to be typed.
-fn confirm(name: &Subdomain, what: &str, output: Output) -> Result<(), Failure> {
-    let typed = output.ask(format_args!("To {what} it, type its subdomain ({name}): "))?;
-    if typed == name.as_str() {
-        return Ok(());
-    }
-    Err(Failure::Failed(anyhow!("{name} was not typed: nothing was done. With --yes it isn't asked for")))
 }
