@@ -32,7 +32,7 @@ CREATE INDEX audit_tenant ON audit (subdomain, seq);
 
 -- Where the chain ends. Whoever appends holds this row, so that there is one after the other.
 CREATE TABLE audit_head (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
     seq  bigint  NOT NULL,
     hash bytea   NOT NULL
 );

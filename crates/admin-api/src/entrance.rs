@@ -1,6 +1,7 @@
 //! How operators are let in: by a token with each request, or by a session that began with one; and once, in development,
 //! by a link.
 
+use crate::operator::actor;
 use actix_web::{
     HttpRequest,
     cookie::{Cookie, SameSite, time::Duration as CookieDuration},
@@ -9,8 +10,8 @@ use actix_web::{
 };
 use portero_auth::{OperatorToken, SessionSecret};
 use portero_control::{Control, OperatorView};
-use portero_edge::{ClientAddress, Edge, Kind, OperatorsHost, Problem};
-use portero_kernel::{ExposeSecret, OperatorId, SecretString};
+use portero_edge::{ClientAddress, Edge, Kind, OperatorsHost, Problem, Sight};
+use portero_kernel::{ExposeSecret, SecretString};
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -30,7 +31,7 @@ pub struct AdminApi {
     /// same: this is for when it is away, and so that guesses of others don't shut them out.
     known: Mutex<HashMap<[u8; 32], Known>>,
     /// The link that lets one in, until it is used.
-    link: Mutex<Option<([u8; 32], OperatorId)>>,
+    link: Mutex<Option<([u8; 32], OperatorView)>>,
 }
 
 #[derive(Clone)]
@@ -62,7 +63,7 @@ impl AdminApi {
 
     /// A secret that logs this operator in once, at [`AdminApi::enter`]. A new one replaces the one before.
     #[must_use]
-    pub fn link(&self, operator: OperatorId) -> SecretString {
+    pub fn link(&self, operator: OperatorView) -> SecretString {
         let secret = SessionSecret::generate();
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some((secret.digest(), operator));
         secret.to_text()
@@ -79,7 +80,7 @@ impl AdminApi {
             let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
             link.take_if(|(digest, _)| *digest == shown).map(|(_, operator)| operator)
         };
-        self.begin(request, operator.ok_or(Problem::new(Kind::Unauthorized))?).await
+        self.begin(request, &operator.ok_or(Problem::new(Kind::Unauthorized))?).await
     }
 
     /// Begins a session for whoever has this token.
@@ -89,7 +90,7 @@ impl AdminApi {
     pub async fn log_in(&self, request: &HttpRequest, token: &str) -> Result<Cookie<'static>, Problem> {
         let shown = OperatorToken::parse(token.trim()).map_or(Shown::Garbled, Shown::Token);
         match self.identify(request, shown).await {
-            Ok(operator) => self.begin(request, operator.id).await,
+            Ok(operator) => self.begin(request, &operator).await,
             Err(problem) if problem.kind == Kind::Unauthorized => Err(Problem::new(Kind::WrongCredentials)),
             Err(problem) => Err(problem),
         }
@@ -107,8 +108,12 @@ impl AdminApi {
         Ok(cookie(request, String::new(), Duration::ZERO))
     }
 
-    async fn begin(&self, request: &HttpRequest, operator: OperatorId) -> Result<Cookie<'static>, Problem> {
-        let session = self.control.operator_log_in(operator).await?;
+    async fn begin(
+        &self,
+        request: &HttpRequest,
+        operator: &OperatorView,
+    ) -> Result<Cookie<'static>, Problem> {
+        let session = self.control.by(actor(&operator.name, request)).operator_log_in(operator.id).await?;
         let value = session.to_text().expose_secret().to_owned();
         Ok(cookie(request, value, Control::OPERATOR_SESSION))
     }
@@ -123,6 +128,7 @@ impl AdminApi {
         match shown {
             Shown::Garbled => {
                 turn(request)?;
+                refused(request);
                 Err(unauthorized())
             }
             Shown::Token(token) => {
@@ -131,7 +137,10 @@ impl AdminApi {
                     turn(request)?;
                 }
                 let found = self.control.operator_by_token(&digest);
-                self.ask(digest, found).await?.ok_or_else(unauthorized)
+                self.ask(digest, found).await?.ok_or_else(|| {
+                    refused(request);
+                    unauthorized()
+                })
             }
             Shown::Session(session) => {
                 let digest = session.digest();
@@ -208,6 +217,13 @@ fn turn(request: &HttpRequest) -> Result<(), Problem> {
         .app_data::<web::Data<Edge>>()
         .ok_or_else(|| Problem::internal("the edge is not configured"))?;
     edge.limits.operator_turn(ClientAddress::of(request))
+}
+
+/// For the audit log: a token that is nobody's. A cookie that has run out is no such thing.
+fn refused(request: &HttpRequest) {
+    if let Some(edge) = request.app_data::<web::Data<Edge>>() {
+        edge.sightings.note(Sight::OperatorRefused, None, ClientAddress::of(request), None);
+    }
 }
 
 fn is_secure(request: &HttpRequest) -> bool {

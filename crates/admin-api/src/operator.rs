@@ -2,8 +2,8 @@
 
 use crate::{AdminApi, entrance::shown};
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
-use portero_control::Control;
-use portero_edge::{Kind, Problem};
+use portero_control::{Actor, Control};
+use portero_edge::{ClientAddress, Kind, Problem, user_agent};
 use portero_kernel::OperatorId;
 use std::pin::Pin;
 
@@ -38,7 +38,17 @@ impl Operator {
             .ok_or_else(|| Problem::internal("the admin API is not configured"))?;
         let shown = shown(request).ok_or(Problem::new(Kind::Unauthorized))?;
         let operator = api.identify(request, shown).await?;
-        Ok(Self { id: operator.id, name: operator.name, control: api.control().clone() })
+        let control = api.control().by(actor(&operator.name, request));
+        Ok(Self { id: operator.id, name: operator.name, control })
+    }
+}
+
+/// As the audit log has it.
+pub(crate) fn actor(name: &str, request: &HttpRequest) -> Actor {
+    Actor::Operator {
+        name: name.to_owned(),
+        address: Some(ClientAddress::of(request).0),
+        agent: user_agent(request),
     }
 }
 

@@ -6,12 +6,14 @@
 //! - [`Password`] is one that may be chosen; [`Passwords`] judges, hashes and verifies, a few at a time, and for no
 //!   [`Claimant`] more than its share.
 //! - [`SessionSecret`] is what a session cookie carries; only its digest is stored.
+//! - [`Chain`] makes the audit log tell if it was tampered with.
 //! - [`OperatorToken`] is what an operator shows; only its digest is stored.
 //! - [`TenantTokens`] issues and verifies what is good at one tenant's door and at no other.
 //!
 //! It deliberately knows no SQL, no HTTP, no files and no environment, and of time only what its callers tell it.
 //! Next: `registry` for where sealed secrets and digests are kept, `tenant-api` for where tokens are shown.
 
+mod chain;
 mod keyed;
 mod master_key;
 mod operator_token;
@@ -21,6 +23,7 @@ mod sealer;
 mod session;
 mod tokens;
 
+pub use chain::{Chain, Link};
 pub use master_key::{MasterKey, MasterKeyError};
 pub use operator_token::{NotAnOperatorToken, OperatorToken};
 pub use password::Password;

@@ -2,9 +2,9 @@
 //!
 //! The rules are `control`'s; this room knows no SQL and no HTML.
 
-use actix_web::{HttpResponse, http::header, web};
-use portero_control::{Control, FieldNames, SignUp, SignUpError};
-use portero_edge::{Json, Kind, Problem, SignUpTurn, read};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use portero_control::{Actor, Control, FieldNames, SignUp, SignUpError};
+use portero_edge::{ClientAddress, Json, Kind, Problem, SignUpTurn, read, user_agent};
 use portero_kernel::{JobId, Refusal, TenantId};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,7 @@ struct TenantWire<'a> {
 
 async fn create_tenant(
     _turn: SignUpTurn,
+    request: HttpRequest,
     control: web::Data<Control>,
     Json(body): Json<NewTenant>,
 ) -> Result<HttpResponse, Problem> {
@@ -52,6 +53,7 @@ async fn create_tenant(
         email: &body.admin.email,
         password: &body.admin.password,
     };
+    let control = control.by(newcomer(&request));
     let signed_up = control.sign_up(&form, FieldNames::API, None).await.map_err(problem)?;
     let wire = TenantWire {
         id: signed_up.tenant,
@@ -70,6 +72,12 @@ async fn get_job(control: web::Data<Control>, id: web::Path<String>) -> Result<H
     let id: JobId = id.parse().map_err(|_| Problem::new(Kind::NotFound))?;
     let job = control.job(id).await?.ok_or(Problem::new(Kind::NotFound))?;
     Ok(HttpResponse::Ok().json(job))
+}
+
+/// Who signs up, for the audit log.
+#[must_use]
+pub fn newcomer(request: &HttpRequest) -> Actor {
+    Actor::SignUp { address: Some(ClientAddress::of(request).0), agent: user_agent(request) }
 }
 
 #[derive(Serialize)]

@@ -141,11 +141,7 @@ impl Control {
         job.map(JobDetails::from).ok_or(JobError::NotFound(id))
     }
 
-    /// Lets a stuck job go on, in the direction in which it was going. Whoever claims it next does.
-    ///
-    /// # Errors
-    /// [`JobError::NotStuck`].
-    pub async fn job_retry(&self, id: JobId) -> Result<(), JobError> {
+    pub(crate) async fn do_job_retry(&self, id: JobId) -> Result<(), JobError> {
         if self.registry.job_retry(id).await? {
             tracing::info!(job = %id, "a stuck job is retried");
             return Ok(());
@@ -153,12 +149,7 @@ impl Control {
         Err(JobError::NotStuck(id, self.find_job(id).await?.status.as_str()))
     }
 
-    /// Gives a job up that is stuck, or waits for a server that doesn't come back; says what it leaves behind. The name of
-    /// a company that was being made stays reserved, unless nothing of it is left; repeating this looks again.
-    ///
-    /// # Errors
-    /// [`JobError::UnderWay`], [`JobError::AtRest`].
-    pub async fn job_abandon(&self, id: JobId) -> Result<Leftovers, JobError> {
+    pub(crate) async fn do_job_abandon(&self, id: JobId) -> Result<Leftovers, JobError> {
         let job = self.find_job(id).await?;
         let mut may_be = vec![JobStatus::Stuck, JobStatus::Undoing, JobStatus::Abandoned];
         // One that can be undone will be. One that can't, or of a kind that nobody knows, may wait for ever.

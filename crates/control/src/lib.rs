@@ -2,6 +2,8 @@
 //! a door. This room knows no HTTP, no clap and no HTML.
 
 mod console;
+mod acts;
+mod audit;
 mod doctor;
 mod job_care;
 mod job_events;
@@ -15,6 +17,7 @@ mod signup;
 mod tenants;
 
 pub use console::{Overview, RouterView, TenantLine, TenantList};
+pub use audit::{AuditReport, AuditView};
 pub use doctor::{Check, Health};
 pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
 pub use job_events::JobWatch;
@@ -35,6 +38,9 @@ use portero_auth::Passwords;
 use portero_kernel::Site;
 use portero_registry::Registry;
 
+// Who acts, and which entries of the audit log are asked for.
+pub use portero_registry::{Actor, AuditFilter, AuditHead, NotAHead};
+
 /// The control plane: what its use cases work with. Cheap to clone.
 #[derive(Clone)]
 pub struct Control {
@@ -43,13 +49,21 @@ pub struct Control {
     site: Site,
     mode: SignUpMode,
     job_events: JobEvents,
+    actor: Actor,
 }
 
 impl Control {
     /// From its parts.
     #[must_use]
     pub fn new(registry: Registry, passwords: Passwords, site: Site, mode: SignUpMode) -> Self {
-        Self { registry, passwords, site, mode, job_events: JobEvents::default() }
+        Self {
+            registry,
+            passwords,
+            site,
+            mode,
+            job_events: JobEvents::default(),
+            actor: Actor::System { task: "portero" },
+        }
     }
 
     /// Where the platform is on the web.

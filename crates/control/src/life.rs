@@ -75,12 +75,7 @@ pub enum Grace {
 }
 
 impl Control {
-    /// Gives a tenant another subdomain. The old one leads there for 30 days, and is nobody's for 90 more. Repeating it
-    /// says so.
-    ///
-    /// # Errors
-    /// [`TenantError::NewName`] for a name that can't be had, [`TenantError::Taken`], and the others.
-    pub async fn rename(&self, subdomain: &Subdomain, to: &str) -> Result<Change, TenantError> {
+    pub(crate) async fn do_rename(&self, subdomain: &Subdomain, to: &str) -> Result<Change, TenantError> {
         let to = new_subdomain(to).map_err(|refusal| TenantError::NewName(to.to_owned(), refusal))?;
         let (tenant, lock) = match self.find_and_lock(subdomain).await {
             // It was done, and the answer lost.
@@ -101,14 +96,7 @@ impl Control {
         self.changed(&to, clock, 0).await
     }
 
-    /// Deletes tenants, all that can be or none: every request is answered `tenant-deleted`, their roles are fenced out,
-    /// and their data is kept for 30 days, in which [`Control::undelete`] brings them back. What is under way has until
-    /// `drain` is over. One that is deleted already is fenced again.
-    ///
-    /// # Errors
-    /// [`TenantError::TooMany`] where that would be more in 24 hours than may be, and nothing is done. An error on the way
-    /// leaves those before deleted; calling it again goes on.
-    pub async fn delete(
+    pub(crate) async fn do_delete(
         &self,
         subdomains: &[Subdomain],
         drain: Duration,
@@ -154,12 +142,7 @@ impl Control {
         Ok(Change { already, ..change })
     }
 
-    /// Brings a deleted tenant back with everything it had, in the state that it had: a paused one is paused. That works
-    /// until its purge has begun.
-    ///
-    /// # Errors
-    /// [`TenantError::Purging`], [`TenantError::Purged`], and the others.
-    pub async fn undelete(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
+    pub(crate) async fn do_undelete(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
         if tenant.status == TenantStatus::Purging {
             return Err(TenantError::Purging(subdomain.clone()));
@@ -181,13 +164,7 @@ impl Control {
         self.changed(subdomain, clock, 0).await
     }
 
-    /// Begins to purge a deleted tenant: there is no way back from here. A job does it; one that is under way, or done,
-    /// is told again.
-    ///
-    /// # Errors
-    /// [`TenantError::NotDeleted`] for one that lives, [`TenantError::InGrace`] for one whose data is to be kept, unless
-    /// that is waived.
-    pub async fn purge(&self, subdomain: &Subdomain, grace: Grace) -> Result<Purge, TenantError> {
+    pub(crate) async fn do_purge(&self, subdomain: &Subdomain, grace: Grace) -> Result<Purge, TenantError> {
         let (tenant, lock) = match self.find_and_lock(subdomain).await {
             Err(TenantError::Purged { .. }) => {
                 let purged = self.purged(subdomain).await?;

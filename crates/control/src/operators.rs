@@ -50,11 +50,10 @@ impl Control {
     /// How long a login to the console lasts.
     pub const OPERATOR_SESSION: Duration = Duration::from_secs(12 * 60 * 60);
 
-    /// Adds an operator. The token is known from now on to whoever is shown it, and to nobody else.
-    ///
-    /// # Errors
-    /// [`OperatorError`].
-    pub async fn operator_add(&self, name: &str) -> Result<(OperatorView, OperatorToken), OperatorError> {
+    pub(crate) async fn do_operator_add(
+        &self,
+        name: &str,
+    ) -> Result<(OperatorView, OperatorToken), OperatorError> {
         check_name(name)?;
         let (id, token) = (OperatorId::generate(), OperatorToken::generate());
         match self.registry.operator_insert(id, name, &token.digest()).await {
@@ -73,11 +72,7 @@ impl Control {
         Ok(self.registry.operators().await?.into_iter().map(OperatorView::from).collect())
     }
 
-    /// Shuts an operator out, from the next request on.
-    ///
-    /// # Errors
-    /// [`OperatorError`].
-    pub async fn operator_disable(&self, name: &str) -> Result<OperatorView, OperatorError> {
+    pub(crate) async fn do_operator_disable(&self, name: &str) -> Result<OperatorView, OperatorError> {
         if !self.registry.operator_disable(name).await? {
             return Err(OperatorError::NotFound(name.to_owned()));
         }
@@ -85,11 +80,10 @@ impl Control {
         self.operator(name).await
     }
 
-    /// Gives an operator another token. The one before, and every login with it, ends.
-    ///
-    /// # Errors
-    /// [`OperatorError`].
-    pub async fn operator_rotate(&self, name: &str) -> Result<(OperatorView, OperatorToken), OperatorError> {
+    pub(crate) async fn do_operator_rotate(
+        &self,
+        name: &str,
+    ) -> Result<(OperatorView, OperatorToken), OperatorError> {
         let token = OperatorToken::generate();
         if !self.registry.operator_set_token(name, &token.digest()).await? {
             return Err(OperatorError::NotFound(name.to_owned()));
@@ -117,11 +111,10 @@ impl Control {
         Ok(self.registry.operator_by_session(digest).await?.map(OperatorView::from))
     }
 
-    /// Begins a session of [`Control::OPERATOR_SESSION`].
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn operator_log_in(&self, operator: OperatorId) -> Result<SessionSecret, RegistryError> {
+    pub(crate) async fn do_operator_log_in(
+        &self,
+        operator: OperatorId,
+    ) -> Result<SessionSecret, RegistryError> {
         let session = SessionSecret::generate();
         self.registry.operator_session_insert(operator, &session.digest(), Self::OPERATOR_SESSION).await?;
         Ok(session)

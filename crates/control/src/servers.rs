@@ -88,11 +88,11 @@ pub enum ServerError {
 }
 
 impl Control {
-    /// Adds a server, after it was looked at: new companies go there from now on, too.
-    ///
-    /// # Errors
-    /// [`ServerError`] says what it lacks, or what the URL does.
-    pub async fn server_add(&self, name: &str, url: &SecretString) -> Result<ServerView, ServerError> {
+    pub(crate) async fn do_server_add(
+        &self,
+        name: &str,
+        url: &SecretString,
+    ) -> Result<ServerView, ServerError> {
         check_name(name)?;
         let config = parse_url(url)?;
         if self.registry.server_by_name(name).await?.is_some() {
@@ -134,19 +134,11 @@ impl Control {
         })
     }
 
-    /// No new company is put on this server from now on. Those it has stay and are served.
-    ///
-    /// # Errors
-    /// [`ServerError::NotFound`], or the registry.
-    pub async fn server_drain(&self, name: &str) -> Result<ServerView, ServerError> {
+    pub(crate) async fn do_server_drain(&self, name: &str) -> Result<ServerView, ServerError> {
         self.set_status(name, ServerStatus::Draining).await
     }
 
-    /// New companies are put on this server again.
-    ///
-    /// # Errors
-    /// [`ServerError::NotFound`], or the registry.
-    pub async fn server_undrain(&self, name: &str) -> Result<ServerView, ServerError> {
+    pub(crate) async fn do_server_undrain(&self, name: &str) -> Result<ServerView, ServerError> {
         self.set_status(name, ServerStatus::Active).await
     }
 

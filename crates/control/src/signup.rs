@@ -100,12 +100,7 @@ pub enum SignUpError {
 }
 
 impl Control {
-    /// Takes a company on from outside, if sign-ups are open. `claim` is the SHA-256 of what its browser will show to be
-    /// led in.
-    ///
-    /// # Errors
-    /// [`SignUpError`].
-    pub async fn sign_up(
+    pub(crate) async fn take_on_if_open(
         &self,
         form: &SignUp<'_>,
         names: FieldNames,
@@ -114,14 +109,10 @@ impl Control {
         if self.mode == SignUpMode::Closed {
             return Err(SignUpError::Closed);
         }
-        self.create_tenant(form, names, claim).await
+        self.take_on(form, names, claim).await
     }
 
-    /// Takes a company on, for an operator.
-    ///
-    /// # Errors
-    /// [`SignUpError`].
-    pub async fn create_tenant(
+    pub(crate) async fn take_on(
         &self,
         form: &SignUp<'_>,
         names: FieldNames,

@@ -164,13 +164,7 @@ impl Control {
         view.ok_or_else(|| TenantError::NotFound(subdomain.clone()))
     }
 
-    /// Shuts a tenant's door: its role is fenced out of the database and every request is answered `tenant-paused`, by
-    /// every router that lives and has said so in time. Requests under way have until `drain` is over, and are cut then.
-    /// Repeating it raises the fence again.
-    ///
-    /// # Errors
-    /// [`TenantError`].
-    pub async fn pause(
+    pub(crate) async fn do_pause(
         &self,
         subdomain: &Subdomain,
         reason: Option<&str>,
@@ -192,12 +186,7 @@ impl Control {
         Ok(Change { already, ..change })
     }
 
-    /// Opens a paused tenant's door again, and waits for the routers to hear of it. Repeating it sets the tenant's role
-    /// as it should be.
-    ///
-    /// # Errors
-    /// [`TenantError`].
-    pub async fn resume(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
+    pub(crate) async fn do_resume(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
         must_live(&tenant)?;
         let already = tenant.status == TenantStatus::Active;
@@ -214,11 +203,11 @@ impl Control {
         Ok(Change { already, ..change })
     }
 
-    /// Gives a tenant another weight, from 1 to 100, and waits for the routers to hear of it.
-    ///
-    /// # Errors
-    /// [`TenantError`].
-    pub async fn set_weight(&self, subdomain: &Subdomain, weight: u8) -> Result<Change, TenantError> {
+    pub(crate) async fn do_set_weight(
+        &self,
+        subdomain: &Subdomain,
+        weight: u8,
+    ) -> Result<Change, TenantError> {
         let tenant = self.find(subdomain).await?;
         let clock = self.registry.tenant_set_weight(tenant.id, weight).await?;
         let clock = clock.ok_or_else(|| TenantError::Changed(subdomain.clone()))?;

@@ -114,6 +114,7 @@ pub(crate) fn answer_with<B>(
     request_id: &str,
     began: Instant,
 ) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    edge.sightings.problem(problem.kind, &request);
     let cause = problem.cause.as_deref();
     match problem.kind.status() {
         StatusCode::INTERNAL_SERVER_ERROR => {

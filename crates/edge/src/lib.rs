@@ -15,8 +15,9 @@ mod operators;
 mod origin;
 mod problem;
 mod refusals;
+mod sightings;
 
-pub use address::ClientAddress;
+pub use address::{ClientAddress, user_agent};
 pub use body::{Form, Json, MAX_BODY};
 pub use context::{Db, TenantCtx, at_apex, at_tenant};
 pub use door::door;
@@ -26,6 +27,7 @@ pub use limits::{Limits, LoginTurn, SignUpTurn};
 pub use operators::{OPERATORS_LOGIN, OperatorsHost, operators_door};
 pub use problem::{FieldProblem, Kind, Problem};
 pub use refusals::Refusals;
+pub use sightings::{Sight, Sighted, Sightings};
 
 use actix_web::{HttpRequest, Route, guard, web};
 use portero_kernel::Site;
@@ -59,6 +61,8 @@ pub struct Edge {
     pub fair_use: FairUse,
     /// What was refused.
     pub refusals: Refusals,
+    /// What of that is written down.
+    pub sightings: Sightings,
     /// How problems look in a browser.
     pub page: DrawProblem,
 }

@@ -1,13 +1,13 @@
 //! The application: its parts put together, run, and stopped in order. `portero dev`, `portero serve` and the tests
 //! build the same one.
 
-use crate::{commands::parse_url, operations};
+use crate::{commands::parse_url, operations, security};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
 use portero_admin_api::AdminApi;
 use portero_auth::{MasterKey, Passwords};
 use portero_control::{Control, Rounds, SignUpMode};
-use portero_edge::{Edge, FairUse, Limits, Refusals, door, operators_door};
+use portero_edge::{Edge, FairUse, Limits, Refusals, Sightings, door, operators_door};
 use portero_kernel::{ExposeSecret, SecretString, Site};
 use portero_pg::{Class, classify};
 use portero_provisioner::{Worker, WorkerOptions, reap};
@@ -115,8 +115,11 @@ impl Application {
             limits: plan.limits,
             fair_use: plan.fair_use,
             refusals: Refusals::default(),
+            sightings: Sightings::default(),
             page: portero_web::problem_page,
         });
+        let sights = security::write_down(edge.clone(), control.registry().clone(), stopping.clone());
+        background.push(tokio::spawn(sights));
         let operations_data = web::Data::new(operations::Operations {
             name,
             control: control.clone(),
@@ -180,7 +183,7 @@ impl Application {
             Some(one) => one,
             None => control.operator_add(operator).await?.0,
         };
-        Ok(format!("{}?key={}", portero_web::ENTER, self.admin_api.link(found.id).expose_secret()))
+        Ok(format!("{}?key={}", portero_web::ENTER, self.admin_api.link(found).expose_secret()))
     }
 
     /// Serves until `signal` comes, then stops in order: readiness first, then requests and jobs under way, then pools.

@@ -10,6 +10,7 @@ mod metrics;
 mod operations;
 mod output;
 mod process;
+mod security;
 mod settings;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -57,12 +58,15 @@ enum Command {
     /// Look after the servers that hold companies' databases
     #[command(subcommand)]
     Server(commands::server::ServerCommand),
-    /// Look after jobs: long work that survives whoever was doing it
+    /// Read what was done on the platform, and see that nothing of it was changed
     #[command(subcommand)]
-    Jobs(commands::jobs::JobsCommand),
+    Audit(commands::audit::AuditCommand),
     /// Look after the people who may use the console and the admin API
     #[command(subcommand)]
     Operator(commands::operator::OperatorCommand),
+    /// Look after jobs: long work that survives whoever was doing it
+    #[command(subcommand)]
+    Jobs(commands::jobs::JobsCommand),
     /// Check everything, and say what to do about what is wrong
     Doctor(commands::doctor::DoctorArgs),
     /// Print a completion script
@@ -105,9 +109,10 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Serve => commands::serve::run(settings, output).await,
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
         Command::Server(command) => commands::server::run(settings, command, output).await,
+        Command::Audit(command) => commands::audit::run(settings, command, output).await,
+        Command::Operator(command) => commands::operator::run(settings, command, output).await,
         Command::Jobs(command) => commands::jobs::run(settings, command, output).await,
         Command::Doctor(args) => commands::doctor::run(settings, args, output).await,
-        Command::Operator(command) => commands::operator::run(settings, command, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }
 }

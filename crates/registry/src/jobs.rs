@@ -161,6 +161,7 @@ impl Registry {
         let txn = client.transaction().await?;
         self.tenant_insert_in_txn(&txn, tenant).await?;
         self.job_insert_in_txn(&txn, job, tenant.id, tenant.subdomain).await?;
+        self.note_in_txn(&txn, Some(tenant.id)).await?;
         txn.commit().await?;
         Ok(())
     }
@@ -302,6 +303,7 @@ impl Registry {
             &[&id.to_string()],
         )
         .await?;
+        self.note_in_txn(&txn, None).await?;
         txn.commit().await?;
         Ok(true)
     }
@@ -313,9 +315,9 @@ impl Registry {
     /// The registry.
     pub async fn job_abandon(&self, id: JobId, states: &[JobStatus]) -> Result<bool> {
         let states: Vec<_> = states.iter().map(|status| status.as_str()).collect();
-        let written = self
-            .client()
-            .await?
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        let written = txn
             .query_opt(
                 "WITH written AS (
                      UPDATE jobs SET status = 'abandoned', fence = fence + 1, lease_until = NULL, secret = NULL,
@@ -326,6 +328,10 @@ impl Registry {
                 &[&id.uuid(), &states],
             )
             .await?;
+        if written.is_some() {
+            self.note_in_txn(&txn, None).await?;
+        }
+        txn.commit().await?;
         Ok(written.is_some())
     }
 

@@ -4,6 +4,8 @@
 //! come out only by the functions that say so. This room knows nothing of a tenant's schema and nothing of HTTP.
 //! Next: `router` reads routes from here, `provisioner` works the jobs.
 
+mod audit;
+mod audit_walk;
 mod bell;
 mod budget;
 mod holdings;
@@ -20,6 +22,8 @@ mod servers;
 mod snapshot;
 mod tenants;
 
+pub use audit::{Actor, AuditFilter, AuditRow, Entry, Outcome};
+pub use audit_walk::{AuditFault, AuditHead, AuditVerdict, NotAHead};
 pub use bell::{Bell, Channel};
 pub use holdings::{HoldingRow, registries_with};
 pub use job_log::{Claim, Lease};
@@ -43,7 +47,7 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction,
 };
 use lines::Lines;
-use portero_auth::Sealer;
+use portero_auth::{Chain, Sealer};
 use portero_kernel::{SchemaVersion, Subdomain};
 use portero_pg::{Class, MigrateError, Migrations, Session, classify, hardened};
 use std::{sync::Arc, time::Duration};
@@ -121,6 +125,9 @@ pub struct Registry {
     lines: Lines,
     config: Config,
     sealer: Arc<Sealer>,
+    chain: Arc<Chain>,
+    /// What the next change is written down as.
+    note: Option<Arc<audit::Note>>,
 }
 
 impl Registry {
@@ -144,7 +151,14 @@ impl Registry {
             .create_timeout(Some(Duration::from_secs(3)))
             .build()
             .expect("a runtime is given");
-        Self { pool, lines, config, sealer: Arc::new(Sealer::new(key)) }
+        Self {
+            pool,
+            lines,
+            config,
+            sealer: Arc::new(Sealer::new(key)),
+            chain: Arc::new(Chain::new(key)),
+            note: None,
+        }
     }
 
     /// Brings the registry's schema to this program's version.

@@ -159,6 +159,7 @@ impl Registry {
         )
         .await?;
         let clock = route_changed_in_txn(&txn, id).await?;
+        self.note_in_txn(&txn, Some(id)).await?;
         txn.commit().await?;
         Ok(Some(clock))
     }
@@ -198,6 +199,7 @@ impl Registry {
             return Ok(None);
         }
         let clock = route_changed_in_txn(&txn, id).await?;
+        self.note_in_txn(&txn, Some(id)).await?;
         txn.commit().await?;
         Ok(Some(clock))
     }
@@ -231,6 +233,7 @@ impl Registry {
             return Ok(None);
         }
         let clock = route_changed_in_txn(&txn, id).await?;
+        self.note_in_txn(&txn, Some(id)).await?;
         txn.commit().await?;
         Ok(Some(clock))
     }
@@ -254,6 +257,7 @@ impl Registry {
         let subdomain =
             Subdomain::parse(row.get("subdomain")).map_err(|_| RegistryError::Unreadable("subdomain"))?;
         self.job_insert_in_txn(&txn, job, tenant, &subdomain).await?;
+        self.note_in_txn(&txn, Some(tenant)).await?;
         txn.commit().await?;
         Ok(true)
     }

@@ -5,7 +5,7 @@ use portero_kernel::OperatorId;
 use portero_pg::violated_constraint;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 /// An operator.
@@ -38,17 +38,19 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::OperatorTaken`] where the name is another's, disabled or not.
     pub async fn operator_insert(&self, id: OperatorId, name: &str, token: &[u8; 32]) -> Result<()> {
-        self.client()
-            .await?
-            .execute(
-                "INSERT INTO operators (id, name, token_digest) VALUES ($1, $2, $3)",
-                &[&id.uuid(), &name, &token.as_slice()],
-            )
-            .await
-            .map_err(|error| match violated_constraint(&error) {
-                Some("operators_name_key") => RegistryError::OperatorTaken,
-                _ => error.into(),
-            })?;
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        txn.execute(
+            "INSERT INTO operators (id, name, token_digest) VALUES ($1, $2, $3)",
+            &[&id.uuid(), &name, &token.as_slice()],
+        )
+        .await
+        .map_err(|error| match violated_constraint(&error) {
+            Some("operators_name_key") => RegistryError::OperatorTaken,
+            _ => error.into(),
+        })?;
+        self.note_in_txn(&txn, None).await?;
+        txn.commit().await?;
         Ok(())
     }
 
@@ -70,7 +72,7 @@ impl Registry {
                                     WHERE name = $1 AND disabled_at IS NULL RETURNING id),
                         ended AS (DELETE FROM operator_sessions WHERE operator_id IN (SELECT id FROM changed))
                    SELECT FROM changed";
-        Ok(self.client().await?.query_opt(sql, &[&name, &token.as_slice()]).await?.is_some())
+        self.operator_change(sql, &[&name, &token.as_slice()]).await
     }
 
     /// Shuts an operator out and ends its sessions; says whether there is such a one that wasn't already.
@@ -82,7 +84,18 @@ impl Registry {
                                     WHERE name = $1 AND disabled_at IS NULL RETURNING id),
                         ended AS (DELETE FROM operator_sessions WHERE operator_id IN (SELECT id FROM changed))
                    SELECT FROM changed";
-        Ok(self.client().await?.query_opt(sql, &[&name]).await?.is_some())
+        self.operator_change(sql, &[&name]).await
+    }
+
+    async fn operator_change(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<bool> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        let changed = txn.query_opt(sql, parameters).await?.is_some();
+        if changed {
+            self.note_in_txn(&txn, None).await?;
+        }
+        txn.commit().await?;
+        Ok(changed)
     }
 
     /// Whose token this is, unless they are disabled.

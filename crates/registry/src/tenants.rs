@@ -344,6 +344,7 @@ impl Registry {
             return Ok(None);
         }
         let clock = route_changed_in_txn(&txn, id).await?;
+        self.note_in_txn(&txn, Some(id)).await?;
         txn.commit().await?;
         Ok(Some(clock))
     }
@@ -362,6 +363,7 @@ impl Registry {
             return Ok(None);
         }
         let clock = route_changed_in_txn(&txn, id).await?;
+        self.note_in_txn(&txn, Some(id)).await?;
         txn.commit().await?;
         Ok(Some(clock))
     }

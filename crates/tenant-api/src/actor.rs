@@ -6,8 +6,8 @@ use crate::{
     store::{sessions, users::Role},
 };
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
-use portero_auth::SessionSecret;
-use portero_edge::{Db, Kind, Problem, TenantCtx};
+use portero_auth::{SessionSecret, TokenFault};
+use portero_edge::{ClientAddress, Db, Edge, Kind, Problem, Sight, TenantCtx};
 use portero_kernel::SessionId;
 use std::pin::Pin;
 use time::OffsetDateTime;
@@ -50,6 +50,7 @@ impl Actor {
                     .verify_access(&token, OffsetDateTime::now_utc())
                     .map_err(|error| {
                         tracing::info!(tenant = %tenant.id(), fault = ?error.fault(), "a token was refused");
+                        tell_of_stray_token(request, api, &tenant, &token, error.fault());
                         unauthorized()
                     })?;
                 let db = Db::of(request).await?;
@@ -86,6 +87,22 @@ fn shown(request: &HttpRequest, api: &TenantApi) -> Option<Shown> {
     }
     let cookie = request.cookie(api.session_cookie())?;
     SessionSecret::parse(cookie.value()).ok().map(Shown::Cookie)
+}
+
+/// A token that is good at another company's door is worth a word to the operators; one that merely says so is not.
+fn tell_of_stray_token(
+    request: &HttpRequest,
+    api: &TenantApi,
+    here: &TenantCtx,
+    token: &str,
+    fault: TokenFault,
+) {
+    let TokenFault::OtherTenant(other) = fault else { return };
+    let is_theirs = api.tokens(other).verify_access(token, OffsetDateTime::now_utc()).is_ok();
+    if let Some(edge) = request.app_data::<web::Data<Edge>>().filter(|_| is_theirs) {
+        let address = ClientAddress::of(request);
+        edge.sightings.note(Sight::CrossTenantToken, Some(here.id()), address, Some(other));
+    }
 }
 
 impl FromRequest for Actor {

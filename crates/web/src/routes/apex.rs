@@ -14,6 +14,7 @@ use actix_web::{
 };
 use portero_auth::SessionSecret;
 use portero_control::{Control, FieldNames, JobView, JobWatch, SignUp, SignUpError};
+use portero_control_api::newcomer;
 use portero_edge::{Form, Kind, Problem, SignUpTurn, read};
 use portero_kernel::{ExposeSecret, FieldError, JobId, Refusal, Subdomain};
 use portero_tenant_api::TenantApi;
@@ -101,6 +102,7 @@ async fn signup_form(visit: Visit, control: web::Data<Control>) -> Result<HttpRe
 
 async fn sign_up(
     turn: Result<SignUpTurn, Problem>,
+    request: HttpRequest,
     visit: Visit,
     control: web::Data<Control>,
     api: web::Data<TenantApi>,
@@ -123,7 +125,7 @@ async fn sign_up(
         password: &form.password,
     };
     let claim = SessionSecret::generate();
-    match control.sign_up(&asked, FieldNames::FORM, Some(&claim.digest())).await {
+    match control.by(newcomer(&request)).sign_up(&asked, FieldNames::FORM, Some(&claim.digest())).await {
         Ok(signed_up) => {
             let cookie = visit.cookie(
                 claim_cookie(&api),
