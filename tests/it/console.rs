@@ -100,6 +100,7 @@ async fn companies_are_searched_filtered_and_paused_by_keyboard_alone() {
         app.guest("acme").get("/api/v1/ping").await.status == 200
     })
     .await;
+    assert!(chrome.text("tr[data-verb='tenant.pause']").await.contains("tester"), "who did it is told");
     let weight = chrome.find("#weight").await;
     weight.clear().await.unwrap();
     weight.send_keys(&format!("7{enter}")).await.unwrap();

@@ -1,10 +1,10 @@
 //! What the operators' console looks at: lists in pages, one thing with all that is known of it, and everything at a glance.
 
-use crate::{Control, ServerView};
+use crate::{AuditView, Control, ServerView};
 use portero_kernel::{JobId, RouterId, SchemaVersion, ServerId, TenantId};
 use portero_pg::connect;
 use portero_registry::{JobLine, JobQuery, RegistryError, ServerRow, TenantFilter, TenantRow};
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -137,6 +137,21 @@ impl Control {
         jobs.truncate(limit);
         let next = jobs.last().filter(|_| more).map(|last| last.id);
         Ok((jobs, next))
+    }
+
+    /// The last of what was done to a tenant, newest first, under its present subdomain and those that it gave up.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn audit_of(&self, names: &[String], limit: i64) -> Result<Vec<AuditView>, RegistryError> {
+        let mut entries = Vec::new();
+        for name in names {
+            let filter = AuditFilter { subdomain: Some(name.clone()), ..AuditFilter::default() };
+            entries.extend(self.audit(&filter, limit).await?);
+        }
+        entries.sort_by_key(|entry| Reverse(entry.seq));
+        entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(entries)
     }
 
     /// How many tenants there are in each state.

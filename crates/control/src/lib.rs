@@ -1,9 +1,9 @@
 //! The use cases of the control plane, by noun. The CLI, the API and the pages are three doors to it: no rule lives in
 //! a door. This room knows no HTTP, no clap and no HTML.
 
-mod console;
 mod acts;
 mod audit;
+mod console;
 mod doctor;
 mod job_care;
 mod job_events;
@@ -16,8 +16,8 @@ mod servers;
 mod signup;
 mod tenants;
 
-pub use console::{Overview, RouterView, TenantLine, TenantList};
 pub use audit::{AuditReport, AuditView};
+pub use console::{Overview, RouterView, TenantLine, TenantList};
 pub use doctor::{Check, Health};
 pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
 pub use job_events::JobWatch;

@@ -34,7 +34,7 @@ pub struct TenantFilter<'a> {
 }
 
 const WANTED: &str = "($1 = '' OR strpos(subdomain, lower($1)) > 0 OR strpos(lower(name), lower($1)) > 0
-        OR id::text = lower($1) OR db_name = $1)
+        OR id = $6 OR db_name = $1)
     AND ($2::text IS NULL OR status = $2) AND ($3::uuid IS NULL OR server_id = $3)";
 const BY_SUBDOMAIN: &str =
     " AND ($4::uuid IS NULL OR subdomain > (SELECT subdomain FROM tenants WHERE id = $4))
@@ -102,8 +102,10 @@ impl Registry {
             TenantOrder::Name => BY_NAME,
             TenantOrder::Newest => BY_NEWEST,
         };
+        let id = Uuid::parse_str(filter.search).ok();
         let (server, after) = (filter.server.map(ServerId::uuid), filter.after.map(TenantId::uuid));
-        self.tenants_where(WANTED, order, &[&filter.search, &filter.status, &server, &after, &limit]).await
+        self.tenants_where(WANTED, order, &[&filter.search, &filter.status, &server, &after, &limit, &id])
+            .await
     }
 
     /// Up to `limit` jobs, the newest first.

@@ -16,8 +16,8 @@ mod signup;
 
 pub use budget::{BudgetPage, Checkouts, Lease, ServerBudget, Took, TopTenant};
 pub use console::{
-    Act, ActPage, Connections, Glance, JobPage, JobRow, JobsPage, OverviewPage, ServerRow, ServersPage,
-    StepRow, TenantPage, TenantRow, TenantsPage, TroubleRow,
+    Act, ActPage, Connections, DeedRow, Glance, JobPage, JobRow, JobsPage, OverviewPage, ServerRow,
+    ServersPage, StepRow, TenantPage, TenantRow, TenantsPage, TroubleRow,
 };
 pub use frame::Frame;
 pub use home::{AddUser, AddUserErrors, HomePage, Me, UserRow};

@@ -140,6 +140,23 @@ pub struct TenantPage<'a> {
     pub former: Vec<String>,
     /// Its last jobs.
     pub jobs: Vec<JobRow>,
+    /// What was last done to it.
+    pub deeds: Vec<DeedRow>,
+}
+
+/// Something that was done, from the audit log.
+#[derive(Debug, Clone)]
+pub struct DeedRow {
+    /// When, in RFC 3339.
+    pub at: String,
+    /// By whom.
+    pub actor: String,
+    /// What, by its code.
+    pub verb: String,
+    /// `done`, `refused` or `failed`.
+    pub outcome: String,
+    /// From where.
+    pub address: Option<String>,
 }
 
 /// Something that wants to be thought about.

@@ -27,7 +27,7 @@ use portero_admin_api::Operator;
 use portero_control::{Control, JobError, JobQuery, Overview, Rounds, TenantFilter, TenantLine, TenantOrder};
 use portero_edge::{Edge, Kind, Problem, read};
 use portero_kernel::{JobId, Subdomain, TenantId};
-use rows::{job_row, rfc3339, step_rows, tenant_row};
+use rows::{deed_row, job_row, rfc3339, step_rows, tenant_row};
 use serde::Deserialize;
 use std::{collections::BTreeMap, pin::Pin};
 use time::OffsetDateTime;
@@ -40,6 +40,7 @@ pub const SERVERS: &str = "/console/servers";
 const NOTICE: &str = "portero_console_notice";
 const PAGE: usize = 50;
 const JOBS_OF_TENANT: usize = 10;
+const DEEDS_OF_TENANT: i64 = 20;
 /// So many are named of what is wrong in the same way.
 const NAMED: usize = 5;
 
@@ -311,6 +312,10 @@ async fn tenant(desk: Desk, id: web::Path<String>) -> Result<HttpResponse, Probl
     let (jobs, _) = desk.control().jobs_listed(&query, JOBS_OF_TENANT).await?;
     let rows = desk.tenant_rows(vec![line.clone()]).await?;
     let path = format!("/console/tenants/{}", line.id);
+    let former: Vec<String> =
+        more.iter().flat_map(|more| more.former.iter().map(|one| one.subdomain.clone())).collect();
+    let names: Vec<String> = former.iter().cloned().chain([line.subdomain.clone()]).collect();
+    let deeds = desk.control().audit_of(&names, DEEDS_OF_TENANT).await?;
     let page = TenantPage {
         frame: desk.frame(&path, Section::Tenants),
         notice: desk.outcome(),
@@ -323,9 +328,8 @@ async fn tenant(desk: Desk, id: web::Path<String>) -> Result<HttpResponse, Probl
         deleted: more.as_ref().and_then(|more| {
             Some((rfc3339(more.deleted_at?), more.purge_after.map(rfc3339).unwrap_or_default()))
         }),
-        former: more
-            .map(|more| more.former.into_iter().map(|one| one.subdomain).collect())
-            .unwrap_or_default(),
+        former,
+        deeds: deeds.into_iter().map(deed_row).collect(),
         jobs: jobs.into_iter().map(job_row).collect(),
     };
     desk.page(&page)

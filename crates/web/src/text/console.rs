@@ -193,7 +193,6 @@ pub struct ConsoleWords {
     pub filter: &'static str,
     pub clear: &'static str,
     pub subdomain: &'static str,
-    pub name: &'static str,
     pub schema: &'static str,
     pub size: &'static str,
     pub connections: &'static str,
@@ -242,8 +241,6 @@ pub struct ConsoleWords {
     pub took: &'static str,
     pub worked_on: &'static str,
     pub not_worked_on: &'static str,
-    pub error: &'static str,
-    pub timeline: &'static str,
     pub attempts: fn(i32) -> String,
     pub stuck_text: &'static str,
     pub servers_lead: &'static str,
@@ -259,7 +256,6 @@ pub struct ConsoleWords {
     pub jobs_stuck: &'static str,
     pub more: &'static str,
     pub unknown: &'static str,
-    pub live: &'static str,
     pub rename: &'static str,
     pub rename_title: fn(&str) -> String,
     pub rename_text: &'static str,
@@ -281,12 +277,20 @@ pub struct ConsoleWords {
     pub abandon: &'static str,
     pub abandon_title: fn(&str) -> String,
     pub abandon_text: &'static str,
+    pub deeds: &'static str,
+    pub deed: &'static str,
+    pub actor: &'static str,
+    pub outcome: &'static str,
+    pub from: &'static str,
+    pub done: &'static str,
+    pub was_refused: &'static str,
+    pub failed: &'static str,
     pub(super) section: fn(Section) -> &'static str,
     pub(super) tenant_state: fn(TenantState) -> &'static str,
     pub(super) job_state: fn(JobState) -> &'static str,
     pub(super) job_kind: fn(JobKind) -> &'static str,
     pub(super) trouble: fn(Trouble) -> (&'static str, &'static str),
-    pub(super) outcome: fn(Outcome) -> &'static str,
+    pub(super) outcome_word: fn(Outcome) -> &'static str,
     pub(super) refused: fn(Refused) -> &'static str,
     pub(super) order_word: fn(Order) -> &'static str,
 }
@@ -325,7 +329,18 @@ impl ConsoleWords {
     /// What was done.
     #[must_use]
     pub fn outcome(&self, outcome: Outcome) -> &'static str {
-        (self.outcome)(outcome)
+        (self.outcome_word)(outcome)
+    }
+
+    /// How something that was done went, as the audit log writes it.
+    #[must_use]
+    pub fn deed_outcome<'a>(&self, code: &'a str) -> &'a str {
+        match code {
+            "done" => self.done,
+            "refused" => self.was_refused,
+            "failed" => self.failed,
+            code => code,
+        }
     }
 
     /// Why something was not done.

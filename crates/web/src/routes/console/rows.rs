@@ -1,7 +1,7 @@
 //! What `control` tells, as the pages show it.
 
-use crate::pages::{Connections, JobRow, StepRow, TenantRow};
-use portero_control::{JobDetails, JobLine, TenantLine};
+use crate::pages::{Connections, DeedRow, JobRow, StepRow, TenantRow};
+use portero_control::{AuditView, JobDetails, JobLine, TenantLine};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(super) fn rfc3339(at: OffsetDateTime) -> String {
@@ -68,6 +68,16 @@ pub(super) fn step_rows(job: &JobDetails) -> Vec<StepRow> {
             error: step.error.clone(),
         })
         .collect()
+}
+
+pub(super) fn deed_row(entry: AuditView) -> DeedRow {
+    DeedRow {
+        at: rfc3339(entry.at),
+        actor: format!("{} ({})", entry.actor, entry.actor_kind),
+        verb: entry.verb,
+        outcome: entry.outcome,
+        address: entry.address,
+    }
 }
 
 /// Milliseconds from one moment to the other, or to now.
