@@ -3,7 +3,7 @@
 use crate::{AuditView, Control, ServerView};
 use portero_kernel::{JobId, RouterId, SchemaVersion, ServerId, TenantId};
 use portero_pg::connect;
-use portero_registry::{JobLine, JobQuery, RegistryError, ServerRow, TenantFilter, TenantRow};
+use portero_registry::{AuditFilter, JobLine, JobQuery, RegistryError, ServerRow, TenantFilter, TenantRow};
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::timeout};
