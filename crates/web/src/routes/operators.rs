@@ -18,7 +18,7 @@ use serde::Deserialize;
 pub const ENTER: &str = "/console/enter";
 const LOGOUT: &str = "/console/logout";
 /// Where one is after logging in.
-const FRONT: &str = super::CONSOLE;
+const FRONT: &str = "/";
 
 /// Adds the console's routes, and those that an operator needs before there is one: the login, and what its page fetches.
 pub fn configure_operators(config: &mut web::ServiceConfig) {
