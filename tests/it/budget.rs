@@ -36,7 +36,7 @@ async fn the_picture_has_the_numbers_of_the_metrics_and_is_for_operators_alone()
     let capacity = app.metric("portero_budget", &[("state", "capacity")]).await;
     let all = ["in_use", "connecting", "closing", "idle", "free", "others", "rest"];
     assert_eq!(all.iter().map(|state| shown(&page, state)).sum::<f64>(), capacity, "each is somewhere");
-    assert_eq!(app.operators("/").send().await.expect_way_to("/budget").status, 303);
+    assert_eq!(app.operators("/").send().await.expect_way_to("/console").status, 303);
     app.operators("/static/portero.css").send().await.expect(200);
 
     for path in ["/budget", "/budget?live=no", "/metrics"] {
@@ -75,8 +75,7 @@ async fn the_picture_is_live_in_a_browser_and_holds_still_when_asked_to() {
     let url = app.operators_url();
     let chrome = Chrome::start(ChromeOptions::default()).await;
     app.log_in_operator(&chrome).await;
-    chrome.open(&url).await;
-    chrome.at(&format!("{url}/budget")).await;
+    chrome.open(&format!("{url}/budget")).await;
     chrome.screenshot("budget").await;
     // A company that comes later is there without anybody's doing.
     app.sign_up("globex").await;

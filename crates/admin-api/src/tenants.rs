@@ -2,7 +2,7 @@
 
 use crate::{Operator, limit, problems::confirmed};
 use actix_web::{HttpResponse, web};
-use portero_control::{FieldNames, Grace, Purge, SignUp, TenantFilter};
+use portero_control::{FieldNames, Grace, Purge, SignUp};
 use portero_edge::{Json, Kind, Problem};
 use portero_kernel::Subdomain;
 use serde::Deserialize;
@@ -27,8 +27,9 @@ pub(crate) struct List {
 pub(crate) async fn list(operator: Operator, query: web::Query<List>) -> Answer {
     let query = query.into_inner();
     let after = query.after.as_deref().map(label).transpose()?;
-    let filter = TenantFilter { search: query.search, status: query.status };
-    let tenants = operator.control().tenants_found(&filter, after.as_ref(), limit(query.limit)?).await?;
+    let (search, status) = (query.search.as_deref(), query.status.as_deref());
+    let tenants =
+        operator.control().tenants_found(search, status, after.as_ref(), limit(query.limit)?).await?;
     let next = tenants.last().map(|tenant| tenant.subdomain.clone());
     Ok(HttpResponse::Ok().json(json!({ "tenants": tenants, "next": next })))
 }

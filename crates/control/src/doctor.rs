@@ -4,10 +4,10 @@ mod server;
 
 pub(crate) use server::check_fitness;
 
-use crate::{Control, JobDetails, JobFilter};
+use crate::{Control, Differences, JobDetails, JobFilter};
 use portero_kernel::with_causes;
 use portero_pg::connect;
-use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus, TenantRow};
+use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus};
 use serde::Serialize;
 use server::check_tenants;
 
@@ -139,31 +139,18 @@ impl Control {
     }
 
     async fn check_servers(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
-        match self.all_tenants().await {
+        match self.reconcile().await {
             Err(error) => checks.push(Check::bad(
                 Health::Fail,
                 "tenants",
                 with_causes(&error),
                 "see the registry's log",
             )),
-            Ok(tenants) => {
+            Ok(differences) => {
                 for server in servers {
-                    let here: Vec<_> = tenants.iter().filter(|tenant| tenant.server == server.id).collect();
-                    check_server(server, &here, checks).await;
+                    check_server(server, &differences, checks).await;
                 }
             }
-        }
-    }
-
-    async fn all_tenants(&self) -> Result<Vec<TenantRow>, RegistryError> {
-        let mut tenants: Vec<TenantRow> = Vec::new();
-        loop {
-            let after = tenants.last().map(|tenant| tenant.subdomain.clone());
-            let page = self.registry.tenants_after(after.as_ref(), 1000).await?;
-            if page.is_empty() {
-                return Ok(tenants);
-            }
-            tenants.extend(page);
         }
     }
 }
@@ -183,7 +170,7 @@ fn check_placement(servers: &[ServerRow]) -> Check {
     Check::ok("servers", format!("{active} taking new companies, {draining} draining"))
 }
 
-async fn check_server(server: &ServerRow, tenants: &[&TenantRow], checks: &mut Vec<Check>) {
+async fn check_server(server: &ServerRow, differences: &Differences, checks: &mut Vec<Check>) {
     let name = |what: &str| format!("{}: {what}", server.name);
     let session = match connect(&server.admin).await {
         Ok(session) => session,
@@ -197,14 +184,14 @@ async fn check_server(server: &ServerRow, tenants: &[&TenantRow], checks: &mut V
             return;
         }
     };
-    let found = async {
-        checks.extend(check_fitness(&session, name).await?);
-        checks.extend(check_tenants(&session, tenants, name).await?);
-        Ok::<_, tokio_postgres::Error>(())
+    let see_log = "see the server's log";
+    match check_fitness(&session, name).await {
+        Ok(fitness) => checks.extend(fitness),
+        Err(error) => checks.push(Check::bad(Health::Fail, name("checks"), with_causes(&error), see_log)),
     }
-    .await;
-    if let Err(error) = found {
-        checks.push(Check::bad(Health::Fail, name("checks"), with_causes(&error), "see the server's log"));
+    match differences.unanswered.get(&server.name) {
+        Some(error) => checks.push(Check::bad(Health::Fail, name("tenants"), error, see_log)),
+        None => checks.extend(check_tenants(&server.name, &differences.findings, name)),
     }
     session.close().await;
 }

@@ -3,28 +3,35 @@
 
 mod acts;
 mod audit;
+mod console;
 mod doctor;
 mod job_care;
 mod job_events;
 mod jobs;
 mod life;
 mod operators;
+mod reconcile;
 mod routers;
 mod servers;
 mod signup;
 mod tenants;
 
 pub use audit::{AuditReport, AuditView};
+pub use console::{Overview, RouterView, TenantLine, TenantList};
 pub use doctor::{Check, Health};
 pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
 pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
 pub use life::{FormerNameView, Grace, Purge, PurgedView};
 pub use operators::{OperatorError, OperatorView};
+pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
 pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
-pub use tenants::{Change, TenantError, TenantFilter, TenantView};
+pub use tenants::{Change, TenantError, TenantView};
+
+// What the lists are asked with, and what is in them.
+pub use portero_registry::{JobLine, JobQuery, TenantFilter, TenantOrder};
 
 use job_events::JobEvents;
 use portero_auth::Passwords;

@@ -51,15 +51,6 @@ pub struct TenantView {
     pub former: Vec<FormerNameView>,
 }
 
-/// Which tenants to list.
-#[derive(Debug, Clone, Default)]
-pub struct TenantFilter {
-    /// What the name or the subdomain has in it, in upper or lower case.
-    pub search: Option<String>,
-    /// The state that it is in.
-    pub status: Option<String>,
-}
-
 /// A tenant that was changed, and who knows of that.
 #[derive(Debug, Clone, Serialize)]
 pub struct Change {
@@ -163,17 +154,17 @@ impl Control {
         self.tenant_views(rows).await
     }
 
-    /// The same, of those that the filter lets through.
+    /// The same, of those whose name or subdomain has this in it, in upper or lower case, and that are in this state.
     ///
     /// # Errors
     /// The registry.
     pub async fn tenants_found(
         &self,
-        filter: &TenantFilter,
+        search: Option<&str>,
+        status: Option<&str>,
         after: Option<&Subdomain>,
         limit: i64,
     ) -> Result<Vec<TenantView>, RegistryError> {
-        let (search, status) = (filter.search.as_deref(), filter.status.as_deref());
         let rows = self.registry.tenants_found(search, status, after, limit).await?;
         self.tenant_views(rows).await
     }

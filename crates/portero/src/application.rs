@@ -6,7 +6,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
 use portero_admin_api::AdminApi;
 use portero_auth::{MasterKey, Passwords};
-use portero_control::{Control, SignUpMode};
+use portero_control::{Control, Rounds, SignUpMode};
 use portero_edge::{Edge, FairUse, Limits, Refusals, Sightings, door, operators_door};
 use portero_kernel::{ExposeSecret, SecretString, Site};
 use portero_pg::{Class, classify};
@@ -97,6 +97,8 @@ impl Application {
 
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
         let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
+        let rounds = web::Data::new(Rounds::default());
+        background.push(tokio::spawn(Rounds::clone(&rounds).run(control.clone(), stopping.clone())));
         background.push(tokio::spawn(control.clone().hear_jobs(stopping.clone())));
         background.push(tokio::spawn(reap(registry.clone(), stopping.clone())));
         if !ready {
@@ -123,6 +125,7 @@ impl Application {
             control: control.clone(),
             router,
             edge: edge.clone(),
+            rounds: rounds.clone(),
             stopping: stopping.clone(),
         });
         let admin_api = web::Data::new(AdminApi::new(control.clone()));
@@ -151,6 +154,7 @@ impl Application {
             App::new()
                 .app_data(admin_edge.clone())
                 .app_data(admin_data.clone())
+                .app_data(rounds.clone())
                 .app_data(operations_data.clone())
                 .wrap(from_fn(operators_door))
                 .configure(operations::configure)

@@ -68,7 +68,7 @@ enum Command {
     #[command(subcommand)]
     Jobs(commands::jobs::JobsCommand),
     /// Check everything, and say what to do about what is wrong
-    Doctor,
+    Doctor(commands::doctor::DoctorArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -112,7 +112,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Audit(command) => commands::audit::run(settings, command, output).await,
         Command::Operator(command) => commands::operator::run(settings, command, output).await,
         Command::Jobs(command) => commands::jobs::run(settings, command, output).await,
-        Command::Doctor => commands::doctor::run(settings, output).await,
+        Command::Doctor(args) => commands::doctor::run(settings, args, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }
 }

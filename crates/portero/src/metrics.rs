@@ -4,6 +4,7 @@
 //! the few on each server that hold and wait for most.
 
 use crate::process::Usage;
+use portero_control::LastRound;
 use portero_registry::TenantStatus;
 use portero_router::{Figures, Histogram, ServerFigures, scheduler::Breaker};
 use std::fmt::{Display, Write as _};
@@ -18,6 +19,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) refused: &'a [(&'static str, u64)],
     /// Nothing while the registry is away.
     pub(crate) tenants: Option<&'a [(TenantStatus, i64)]>,
+    /// Nothing before the reconciler's first round.
+    pub(crate) round: Option<&'a LastRound>,
     /// Nothing where the system doesn't tell.
     pub(crate) usage: Option<Usage>,
 }
@@ -39,6 +42,9 @@ pub(crate) fn render(shown: &Shown<'_>) -> String {
         page.each("portero_tenants", Gauge, "Tenants, by status.", tenants, |(status, count)| {
             ([("status", status.as_str())], *count)
         });
+    }
+    if let Some(round) = shown.round {
+        differences(&mut page, round);
     }
     if let Some(usage) = shown.usage {
         process(&mut page, usage);
@@ -166,6 +172,17 @@ fn busiest(page: &mut Page, servers: &[ServerFigures]) {
         let labels = [("server", server.name.as_str()), ("tenant", tenant.subdomain.as_str())];
         page.sample("portero_top_tenant_waiting", &labels, tenant.waiting);
     }
+}
+
+fn differences(page: &mut Page, round: &LastRound) {
+    let help =
+        "What differs between the registry and the servers, by kind, as of the last round: portero doctor.";
+    let counts = round.differences.counts();
+    page.each("portero_findings", Gauge, help, &counts, |(kind, count)| ([("kind", kind.code())], *count));
+    let help = "Servers that could not be compared with the registry in the last round.";
+    page.one("portero_servers_not_compared", Gauge, help, round.differences.unanswered.len());
+    let help = "When the servers were last compared with the registry, in seconds since 1970.";
+    page.one("portero_compared_timestamp_seconds", Gauge, help, round.at.unix_timestamp());
 }
 
 fn process(page: &mut Page, usage: Usage) {

@@ -7,10 +7,11 @@ use actix_web::{
     web,
 };
 use portero_admin_api::Operator;
-use portero_control::Control;
+use portero_control::{Control, Rounds};
 use portero_edge::{Edge, Problem};
 use portero_registry::RegistryError;
-use portero_router::{Figures, Router};
+use portero_router::{Figures, Router, ServerFigures};
+use portero_web::pages::ServerBudget;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
@@ -24,6 +25,7 @@ pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) router: Router,
     pub(crate) edge: web::Data<Edge>,
+    pub(crate) rounds: web::Data<Rounds>,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -36,6 +38,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(metrics))
         .route("/", web::get().to(front))
         .route(portero_web::BUDGET, web::get().to(budget))
+        .route(portero_web::SERVERS, web::get().to(servers))
         .configure(portero_web::configure_operators)
         .configure(portero_admin_api::configure);
 }
@@ -60,25 +63,40 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
     let figures = operations.router.figures();
     let refused: Vec<_> = operations.edge.refusals.counts().collect();
     let tenants = ask(&figures, operations.control.registry().tenants_by_status()).await;
+    let round = operations.rounds.last();
     let shown = metrics::Shown {
         figures: &figures,
         refused: &refused,
         tenants: tenants.as_deref(),
+        round: round.as_ref(),
         usage: Usage::now(),
     };
     HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(metrics::render(&shown))
 }
 
 async fn front() -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, portero_web::BUDGET)).finish()
+    HttpResponse::SeeOther().insert_header((header::LOCATION, portero_web::CONSOLE)).finish()
 }
 
 /// The same figures as a picture, and every router's part.
 async fn budget(
-    _operator: Operator,
+    operator: Operator,
     request: HttpRequest,
     operations: web::Data<Operations>,
 ) -> Result<HttpResponse, Problem> {
+    portero_web::budget_page(&request, &operator, pictures(&operations).await)
+}
+
+/// The registry's servers, each with its picture.
+async fn servers(
+    operator: Operator,
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+) -> Result<HttpResponse, Problem> {
+    portero_web::servers_page(&request, &operator, pictures(&operations).await).await
+}
+
+async fn pictures(operations: &Operations) -> Vec<ServerBudget> {
     let figures = operations.router.figures();
     let registry = operations.control.registry();
     let leases = async {
@@ -89,11 +107,12 @@ async fn budget(
         Ok(leases)
     };
     let mut leases = ask(&figures, leases).await;
-    let servers = figures.servers.iter().map(|server| {
+    let picture = |server| {
+        let server: &ServerFigures = server;
         let leases = leases.as_mut().and_then(|leases| leases.remove(&server.id));
         budget::picture(server, leases, &operations.name)
-    });
-    portero_web::budget_page(&request, servers.collect())
+    };
+    figures.servers.iter().map(picture).collect()
 }
 
 /// What the registry says, if it is there and says it soon: figures are wanted most on a bad day.

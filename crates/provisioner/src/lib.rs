@@ -5,6 +5,7 @@
 
 pub mod engine;
 pub mod fence;
+pub mod orphans;
 mod points;
 mod reaper;
 mod server;
@@ -13,7 +14,7 @@ mod workflow;
 pub mod workflows;
 
 pub use reaper::reap;
-pub use server::{ServerError, left_of};
+pub use server::{CONNECTION_LIMIT, ServerError, left_of};
 pub use worker::{Worker, WorkerOptions};
 pub use workflow::{Direction, Load, Plan, Workflow};
 

@@ -5,10 +5,10 @@ use portero_kernel::{DatabaseName, JobId, RoleName, TenantId, with_causes};
 use portero_pg::{
     Class, EndError, MARK_PREFIX, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal,
 };
-use tokio_postgres::{Config, Error};
+use tokio_postgres::{Config, Error, Transaction};
 
 /// Connections that one tenant's role may hold on the server, over all routers.
-const CONNECTION_LIMIT: u32 = 20;
+pub const CONNECTION_LIMIT: u32 = 20;
 
 /// Why the server didn't do it.
 #[derive(Debug, thiserror::Error)]
@@ -194,10 +194,26 @@ pub(crate) async fn create_role(
     for (setting, value) in TENANT_SESSION.iter().filter(|(_, value)| !value.is_empty()) {
         txn.batch_execute(&format!("ALTER ROLE {name} SET {setting} = {}", literal(value))).await?;
     }
+    for database in databases_with_settings_of(&txn, role).await? {
+        txn.batch_execute(&format!("ALTER ROLE {name} IN DATABASE {} RESET ALL", ident(&database))).await?;
+    }
     // Membership, the other way round: whoever fences a tenant must be allowed to end its sessions.
     txn.batch_execute(&format!("GRANT {name} TO CURRENT_USER")).await?;
     txn.commit().await?;
     Ok(())
+}
+
+/// The databases for which the role has settings of their own.
+async fn databases_with_settings_of(txn: &Transaction<'_>, role: &RoleName) -> Result<Vec<String>> {
+    let rows = txn
+        .query(
+            "SELECT d.datname FROM pg_catalog.pg_db_role_setting s
+             JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+             JOIN pg_catalog.pg_roles r ON r.oid = s.setrole WHERE r.rolname = $1",
+            &[&role.as_str()],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Lets the role into its database.
@@ -311,7 +327,7 @@ pub(crate) async fn remains(session: &Session, database: &DatabaseName, tenant: 
 
 /// `DROP DATABASE … WITH (FORCE)` ends the sessions inside. One elsewhere can hold a lock on the database's own row, by
 /// `ALTER ROLE … IN DATABASE …` in a transaction that it leaves open: a tenant's role must not hold up another's end.
-async fn end_lock_holders(session: &Session, database: &DatabaseName) -> Result<()> {
+pub(crate) async fn end_lock_holders(session: &Session, database: &DatabaseName) -> Result<()> {
     session
         .execute(
             "SELECT pg_terminate_backend(l.pid, 5000)

@@ -8,10 +8,12 @@ mod audit;
 mod audit_walk;
 mod bell;
 mod budget;
+mod holdings;
 mod job_log;
 mod jobs;
 mod life;
 mod lines;
+mod listings;
 mod operators;
 mod routers;
 mod routes;
@@ -23,11 +25,13 @@ mod tenants;
 pub use audit::{Actor, AuditFilter, AuditRow, Entry, Outcome};
 pub use audit_walk::{AuditFault, AuditHead, AuditVerdict, NotAHead};
 pub use bell::{Bell, Channel};
+pub use holdings::{HoldingRow, registries_with};
 pub use job_log::{Claim, Lease};
 pub use jobs::{JobRow, JobStatus, NewJob, StepRow, StepStatus};
 pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
+pub use listings::{JobLine, JobQuery, TenantFilter, TenantOrder};
 pub use operators::OperatorRow;
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{FormerName, RouteChange, RouteChanges, RouteRow};

@@ -7,7 +7,7 @@ use portero_kernel::{
 };
 use portero_pg::{Session, lock_key, violated_constraint};
 use time::OffsetDateTime;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 /// Where a tenant is in its life.
@@ -338,7 +338,7 @@ impl Registry {
     /// The registry.
     pub async fn tenant_lock(&self, id: TenantId) -> Result<Session> {
         let session = self.session().await?;
-        session.execute("SELECT pg_advisory_lock($1)", &[&lock_key(&format!("portero.tenant.{id}"))]).await?;
+        session.execute("SELECT pg_advisory_lock($1)", &[&tenant_lock_key(id)]).await?;
         Ok(session)
     }
 
@@ -389,6 +389,25 @@ impl Registry {
         txn.commit().await?;
         Ok(Some(clock))
     }
+}
+
+impl Registry {
+    /// The tenants that a condition and an order, both constants, ask for.
+    pub(crate) async fn tenants_where(
+        &self,
+        condition: &'static str,
+        order: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<TenantRow>> {
+        let sql = [&select_where(COLUMNS, condition), order].concat();
+        let rows = self.client().await?.query(&sql, params).await?;
+        rows.iter().map(TenantRow::from_row).collect()
+    }
+}
+
+/// What [`Registry::tenant_lock`] locks.
+pub(crate) fn tenant_lock_key(id: TenantId) -> i64 {
+    lock_key(&format!("portero.tenant.{id}"))
 }
 
 /// `SELECT columns FROM tenants WHERE condition`, of constants only.

@@ -48,18 +48,19 @@ mod snapshot;
 mod watch;
 
 pub use directory::{Directory, Route};
-pub use figures::{Figures, Histogram, HistogramRecorder, ServerFigures, TenantFigures};
+pub use figures::{Figures, Histogram, HistogramRecorder, ServerFigures, Share, TenantFigures};
 pub use snapshot::SnapshotError;
 
 use dashmap::{DashMap, DashSet};
 use follow::Leash;
-use portero_kernel::{RouterId, ServerId, Subdomain};
+use portero_kernel::{RouterId, ServerId, Subdomain, TenantId};
 use portero_pg::{Address, TenantDb, tokio_postgres::Config};
 use portero_registry::{Registry, RegistryError, ServerRow};
 use scheduler::{Limits, Refusal};
 use server::{Refused, Server};
 use snapshot::Shelf;
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -321,6 +322,19 @@ impl Router {
             invalidation: self.invalidation.snapshot(),
             servers,
         }
+    }
+
+    /// What each of these tenants has now.
+    #[must_use]
+    pub fn shares(&self, tenants: &[TenantId]) -> BTreeMap<TenantId, Share> {
+        let mut all: BTreeMap<TenantId, Share> = BTreeMap::new();
+        for (tenant, share) in self.servers().iter().flat_map(|server| server.shares(tenants)) {
+            let sum = all.entry(tenant).or_default();
+            sum.in_use += share.in_use;
+            sum.idle += share.idle;
+            sum.waiting += share.waiting;
+        }
+        all
     }
 
     fn servers(&self) -> Vec<Arc<Server>> {

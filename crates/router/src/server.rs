@@ -6,7 +6,7 @@
 
 use crate::{
     Directory, Route, RouterOptions,
-    figures::{HistogramRecorder, ServerFigures, TenantFigures},
+    figures::{HistogramRecorder, ServerFigures, Share, TenantFigures},
     follow::Leash,
     scheduler::{Breaker, Connection, Failure, Path, Reason, Refusal, Scheduler, SlotId, Wish},
 };
@@ -331,6 +331,16 @@ impl Server {
             connect: self.connects.snapshot(),
             top,
         }
+    }
+
+    /// What these tenants have here.
+    pub(crate) fn shares(&self, tenants: &[TenantId]) -> Vec<(TenantId, Share)> {
+        let scheduling = self.scheduling();
+        let share = |tenant: &TenantId| {
+            let (in_use, idle, waiting) = scheduling.tenant(*tenant);
+            (*tenant, Share { in_use, idle, waiting })
+        };
+        tenants.iter().map(share).collect()
     }
 
     fn scheduling(&self) -> MutexGuard<'_, Scheduling> {

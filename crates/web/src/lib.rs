@@ -10,7 +10,10 @@ mod routes;
 pub mod text;
 
 pub use askama::{Error as RenderError, Template};
-pub use routes::{BUDGET, ENTER, Web, budget_page, configure, configure_operators, problem_page};
+pub use routes::{
+    BUDGET, CONSOLE, ENTER, SERVERS, Web, budget_page, configure, configure_operators, problem_page,
+    servers_page,
+};
 pub use text::{Lang, Words};
 
 /// The `Content-Security-Policy` that every page is written for: everything from the page's own host, nothing inline.

@@ -4,6 +4,7 @@
 //! settings and routes, never from a visitor.
 
 mod budget;
+mod console;
 mod frame;
 mod home;
 mod landing;
@@ -14,6 +15,10 @@ mod progress;
 mod signup;
 
 pub use budget::{BudgetPage, Checkouts, Lease, ServerBudget, Took, TopTenant};
+pub use console::{
+    Act, ActPage, Connections, DeedRow, Glance, JobPage, JobRow, JobsPage, OverviewPage, ServerRow,
+    ServersPage, StepRow, TenantPage, TenantRow, TenantsPage, TroubleRow,
+};
 pub use frame::Frame;
 pub use home::{AddUser, AddUserErrors, HomePage, Me, UserRow};
 pub use landing::LandingPage;

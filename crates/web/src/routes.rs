@@ -2,12 +2,14 @@
 
 mod apex;
 mod budget;
+mod console;
 mod operators;
 mod people;
 mod problem;
 mod tenant;
 
 pub use budget::{BUDGET, budget_page};
+pub use console::{CONSOLE, SERVERS, servers_page};
 pub use operators::{ENTER, configure_operators};
 pub use problem::problem_page;
 

@@ -5,6 +5,7 @@
 //! enums here, so that a new code without words doesn't compile either.
 
 mod codes;
+pub mod console;
 mod en;
 mod es;
 mod lang;

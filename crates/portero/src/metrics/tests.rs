@@ -130,6 +130,7 @@ fn rendered() -> String {
         figures: &figures,
         refused: &[("tenant-busy", 3), ("not-found", 0)],
         tenants: Some(&[(TenantStatus::Active, 12)]),
+        round: None,
         usage: Some(Usage { resident_bytes: 1, open_files: 2, cpu_seconds: 0.25 }),
     })
 }
@@ -214,7 +215,7 @@ fn a_name_may_hold_what_it_wants() {
 #[test]
 fn what_is_not_known_is_left_out() {
     let figures = Figures::default();
-    let text = render(&Shown { figures: &figures, refused: &[], tenants: None, usage: None });
+    let text = render(&Shown { figures: &figures, refused: &[], tenants: None, round: None, usage: None });
     let families = parse(&text);
     assert!(families.iter().all(|(name, ..)| name != "portero_tenants" && !name.starts_with("process_")));
     assert!(text.contains("portero_registry_reachable 0\n"));

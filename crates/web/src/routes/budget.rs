@@ -1,8 +1,12 @@
 //! The operators' page. It isn't among the public listener's routes: who has the operators' listener answers with it.
 
 use super::Visit;
-use crate::pages::{BudgetPage, Frame, ServerBudget};
+use crate::{
+    pages::{BudgetPage, Frame, ServerBudget},
+    text::console::Section,
+};
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use portero_admin_api::Operator;
 use portero_edge::Problem;
 
 /// Where the page is mounted.
@@ -12,9 +16,14 @@ pub const BUDGET: &str = "/budget";
 ///
 /// # Errors
 /// The page can't be drawn.
-pub fn budget_page(request: &HttpRequest, servers: Vec<ServerBudget>) -> Result<HttpResponse, Problem> {
+pub fn budget_page(
+    request: &HttpRequest,
+    operator: &Operator,
+    servers: Vec<ServerBudget>,
+) -> Result<HttpResponse, Problem> {
     let visit = Visit::of(request);
     let live = !request.query_string().split('&').any(|pair| pair == "live=no");
-    let page = BudgetPage { frame: Frame::apex(visit.lang, BUDGET), servers, live };
+    let frame = Frame::console(visit.lang, BUDGET, Section::Connections, Some(&operator.name));
+    let page = BudgetPage { frame, servers, live };
     visit.page(StatusCode::OK, &page)
 }

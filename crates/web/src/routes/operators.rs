@@ -20,13 +20,14 @@ const LOGOUT: &str = "/console/logout";
 /// Where one is after logging in.
 const FRONT: &str = "/";
 
-/// Adds the routes that an operator needs before there is one: the login, and what its page fetches.
+/// Adds the console's routes, and those that an operator needs before there is one: the login, and what its page fetches.
 pub fn configure_operators(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/static/{name}").route(read().to(static_file)))
         .service(web::resource(OPERATORS_LOGIN).route(read().to(login_form)).route(web::post().to(log_in)))
         .service(web::resource(ENTER).route(web::get().to(enter)))
-        .service(web::resource(LOGOUT).route(web::post().to(log_out)));
+        .service(web::resource(LOGOUT).route(web::post().to(log_out)))
+        .configure(super::console::configure);
 }
 
 async fn login_form(visit: Visit) -> Result<HttpResponse, Problem> {

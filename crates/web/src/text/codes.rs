@@ -26,6 +26,8 @@ macro_rules! coded {
     };
 }
 
+pub(super) use coded;
+
 coded! {
     /// A state or an error that takes a whole page; several problems of the API may read alike to people.
     Problem {

@@ -151,6 +151,7 @@ pub(super) static WORDS: Words = Words {
         used_of: |used, granted| format!("{used} of {granted}"),
         silent: "silent: its lease ran out",
     },
+    console: &super::console::en::WORDS,
     refusals: RefusalWords {
         required: "Please fill this in.",
         too_short: "Too short: it takes at least {} characters.",

@@ -153,6 +153,7 @@ pub(super) static WORDS: Words = Words {
         used_of: |used, granted| format!("{used} de {granted}"),
         silent: "en silencio: su plazo venció",
     },
+    console: &super::console::es::WORDS,
     refusals: RefusalWords {
         required: "Falta llenar este campo.",
         too_short: "Faltan caracteres: necesita al menos {}.",

@@ -1,5 +1,6 @@
 //! The shape of a language's table, and the ways to look words up in it by code.
 
+use super::console::ConsoleWords;
 use super::{
     Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble,
     Way,
@@ -29,6 +30,8 @@ pub struct Words {
     pub home: HomeWords,
     /// The operators' picture of connections.
     pub budget: BudgetWords,
+    /// The operators' console.
+    pub console: &'static ConsoleWords,
     /// Why a value was refused.
     pub refusals: RefusalWords,
     pub(super) problem: fn(Problem) -> ProblemWords,
@@ -334,6 +337,15 @@ impl Words {
             }
             _ => rfc3339.to_owned(),
         }
+    }
+}
+
+impl Words {
+    /// The moment of an RFC 3339 text in UTC, to the minute: `31 ene 2026, 09:05`. What isn't one comes back as it is.
+    #[must_use]
+    pub fn moment(&self, rfc3339: &str) -> String {
+        let time = rfc3339.split_once('T').and_then(|(_, time)| time.get(..5));
+        time.map_or_else(|| rfc3339.to_owned(), |time| format!("{}, {time}", self.day(rfc3339)))
     }
 }
 
