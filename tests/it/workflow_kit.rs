@@ -121,7 +121,10 @@ pub(crate) async fn killed_at_every_point<F: Flow>() {
             if held.is_empty() {
                 break;
             }
-            let told = held.iter().map(|case| told(case, &format!("{}=pause", case.at[round])));
+            // Who is not held in this round goes on, and fails where it should.
+            let told = together.iter().map(|case| {
+                told(case, &case.at.get(round).map(|at| format!("{at}=pause")).unwrap_or_default())
+            });
             restart(&mut app, told).await;
             if round == 0 {
                 started = in_lanes(held.clone(), async |case| F::start(&app, &case.subdomain).await).await;
