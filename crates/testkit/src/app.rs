@@ -1,11 +1,11 @@
 //! An application under test: the real binary, on a registry of its own.
 
 use crate::{
-    Answer, Api, ChaosProxy, Chrome, DEADLINE, Http, Portero, Process, Request, TestCluster, scratch_dir,
-    wait_for, wait_until,
+    Answer, Api, ChaosProxy, DEADLINE, Http, Portero, Process, Request, TestCluster, scratch_dir, wait_for,
+    wait_until,
 };
-use portero_auth::{MasterKey, OperatorToken};
-use portero_kernel::{ExposeSecret, OperatorId, TenantId};
+use portero_auth::MasterKey;
+use portero_kernel::{ExposeSecret, TenantId};
 use portero_pg::Session;
 use portero_registry::Registry;
 use serde_json::{Value, json};
@@ -142,9 +142,9 @@ pub struct TestApp {
     master_key: String,
     env: BTreeMap<String, String>,
     http: Http,
-    operators: Http,
+    pub(crate) operators: Http,
     registry: OnceCell<Registry>,
-    operator_token: OnceCell<String>,
+    pub(crate) operator_token: OnceCell<String>,
     process: Option<Process>,
 }
 
@@ -319,44 +319,6 @@ impl TestApp {
     #[must_use]
     pub fn operators(&self, path: &str) -> Request {
         self.operators.request("GET", "localhost", path)
-    }
-
-    /// A request to the operators' listener, by an operator of this test's.
-    ///
-    /// # Panics
-    /// Without the registry, the first time.
-    pub async fn operator(&self, method: &str, path: &str) -> Request {
-        let token = self.operator_token().await;
-        self.operators.request(method, "localhost", path).bearer(token)
-    }
-
-    /// The token of an operator of this test's.
-    ///
-    /// # Panics
-    /// Without the registry, the first time.
-    pub async fn operator_token(&self) -> &str {
-        let add = async || {
-            let token = OperatorToken::generate();
-            let added = self
-                .registry()
-                .await
-                .operator_insert(OperatorId::generate(), "tester", &token.digest())
-                .await;
-            added.expect("the registry is there");
-            token.to_text().expose_secret().to_owned()
-        };
-        self.operator_token.get_or_init(add).await
-    }
-
-    /// Logs this test's operator in to the console, in a browser.
-    ///
-    /// # Panics
-    /// If that fails.
-    pub async fn log_in_operator(&self, chrome: &Chrome) {
-        chrome.open(&format!("{}/console/login", self.operators_url())).await;
-        chrome.fill("#token", self.operator_token().await).await;
-        chrome.click("button[type=submit]").await;
-        chrome.find("nav.sections").await;
     }
 
     /// The operators' listener, for a browser.

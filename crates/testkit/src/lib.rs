@@ -44,6 +44,7 @@ mod command;
 mod http;
 mod load;
 mod nginx;
+mod operator;
 mod process;
 mod raw;
 mod scratch;
