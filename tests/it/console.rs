@@ -227,6 +227,7 @@ async fn a_job_is_seen_as_it_goes_and_all_of_it_works_on_a_phone_without_scripts
 }
 
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "figures are read by whoever asked for them")]
 async fn ten_thousand_companies_do_not_hurt() {
     let app = TestApp::start().await;
     let acme = app.sign_up("acme").await;

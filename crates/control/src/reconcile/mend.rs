@@ -109,12 +109,10 @@ impl Control {
     pub async fn mend(&self, finding: &Finding) -> Result<(), MendError> {
         let remedy = finding.remedy().ok_or(MendError::Person(finding.kind.advice()))?;
         match (remedy, finding.tenant()) {
-            (Remedy::Drop, _) => self.drop_orphan(finding).await?,
-            (Remedy::RaiseFence | Remedy::LowerFence, None) => return Err(MendError::Changed),
-            (Remedy::RaiseFence | Remedy::LowerFence, Some(tenant)) => {
-                self.set_fence(&tenant, remedy).await?
-            }
-        }
+            (Remedy::Drop, _) => self.drop_orphan(finding).await,
+            (Remedy::RaiseFence | Remedy::LowerFence, None) => Err(MendError::Changed),
+            (Remedy::RaiseFence | Remedy::LowerFence, Some(tenant)) => self.set_fence(&tenant, remedy).await,
+        }?;
         tracing::info!(
             server = finding.server,
             kind = finding.kind.code(),

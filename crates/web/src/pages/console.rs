@@ -471,8 +471,8 @@ fn took(lang: Lang, ms: i64) -> String {
     let seconds = i32::try_from(ms).map_or(f64::from(i32::MAX), f64::from) / 1000.0;
     let text = match ms {
         ..1000 => format!("{} ms", ms.max(0)),
-        ..60_000 => format!("{seconds:.1} s"),
-        ..3_600_000 => format!("{:.0} min", seconds / 60.0),
+        1000..60_000 => format!("{seconds:.1} s"),
+        60_000..3_600_000 => format!("{:.0} min", seconds / 60.0),
         _ => format!("{:.1} h", seconds / 3600.0),
     };
     in_words(lang, text)
