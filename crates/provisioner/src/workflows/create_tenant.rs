@@ -6,11 +6,12 @@
 use crate::{
     ServerError, TENANT_MIGRATIONS,
     engine::{Step, StepError},
-    server,
+    server::{self, Before, Door, Mark},
+    templates::{self, maintenance},
 };
 use portero_kernel::{ExposeSecret, RoleName, SecretString, UserId, with_causes};
 use portero_pg::{prove, scram_verifier};
-use portero_registry::{Claim, Lease, Registry, RegistryError, TenantLogin, TenantRow};
+use portero_registry::{Claim, Lease, Origin, Registry, RegistryError, TenantLogin, TenantRow};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Config;
 
@@ -108,9 +109,15 @@ impl Subject {
         self.login.role()
     }
 
+    /// What its role and database bear: the tenant's mark, and before that maybe a spare's. The name is in this tenant's row
+    /// and in no other, so a spare that is there under it is this tenant's.
+    fn marks(&self) -> [Mark; 2] {
+        [Mark::tenant(self.tenant.id), Mark::spare(self.tenant.server)]
+    }
+
     /// Portero's own session in the server's maintenance database.
     async fn on_server(&self) -> Result<portero_pg::Session, ServerError> {
-        server::session_in(&self.admin, self.admin.get_dbname().unwrap_or("postgres")).await
+        maintenance(&self.admin).await
     }
 
     /// Portero's own session in the tenant's database.
@@ -143,24 +150,38 @@ async fn release(context: &Context) -> Result<(), StepError> {
 async fn drop_everything(context: &Context) -> Result<(), StepError> {
     let Some(subject) = &context.subject else { return Ok(()) };
     let session = subject.on_server().await?;
-    server::drop_database_and_role(&session, &subject.tenant.database, subject.tenant.id).await?;
+    server::drop_database_and_role(&session, &subject.tenant.database, &subject.marks()).await?;
     session.close().await;
     Ok(())
 }
 
+/// The warm way: the spare that was chosen with the name becomes the tenant's. Else a copy of the template, else a database
+/// for all migrations.
 async fn create_database(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
     let session = subject.on_server().await?;
-    server::create_database(&session, &subject.tenant.database, subject.tenant.id).await?;
+    let (database, [mark, spare]) = (&subject.tenant.database, subject.marks());
+    let before = server::take_spare(&session, database, &spare, &mark).await?;
+    if before != Before::Spare {
+        let template = templates::find(&session).await?;
+        let (origin, from) = match &template {
+            Some(template) => (Origin::Template, template.name.as_str()),
+            None => (Origin::Migrations, templates::NOTHING),
+        };
+        if before == Before::Nothing {
+            context.registry.tenant_set_origin(subject.tenant.id, origin, &context.lease).await?;
+        }
+        server::create_database(&session, database, &mark, from).await?;
+    }
     session.close().await;
     Ok(())
 }
 
 async fn create_role(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
-    let mut session = subject.on_server().await?;
+    let session = subject.on_server().await?;
     let verifier = scram_verifier(&subject.login.password);
-    server::create_role(&mut session, &subject.role(), &verifier, subject.tenant.id).await?;
+    server::create_role(&session, &subject.role(), Door::Open(&verifier), &subject.marks()).await?;
     session.close().await;
     Ok(())
 }
