@@ -2,7 +2,7 @@
 
 use crate::Control;
 use portero_kernel::{JobId, Subdomain, TenantId, UserId};
-use portero_registry::{JobRow, JobStatus, RegistryError};
+use portero_registry::{JobRow, JobStatus, Origin, RegistryError};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -19,6 +19,9 @@ pub struct JobView {
     pub steps: Vec<StepView>,
     /// Where its outcome is.
     pub url: String,
+    /// What the company's database was made from, as far as that is known: `spare` (it was ready), `template` or
+    /// `migrations`.
+    pub origin: Option<&'static str>,
     /// What the company is called: its name, or its subdomain where the job was undone and the name forgotten.
     #[serde(skip)]
     pub company: String,
@@ -59,7 +62,8 @@ impl Control {
         let Some(job) = self.registry.job_by_id(id).await? else { return Ok(None) };
         let tenant = self.registry.tenant_by_id(job.tenant).await?;
         let company = tenant.map_or_else(|| job.subdomain.clone(), |tenant| tenant.name.to_string());
-        Ok(Some(self.job_view(job, company)))
+        let origin = self.registry.tenant_origin(job.tenant).await?;
+        Ok(Some(self.job_view(job, company, origin)))
     }
 
     /// Who may be led in when this job is done: its tenant's first admin, if `claim` is what the browser that signed up
@@ -83,7 +87,7 @@ impl Control {
         }))
     }
 
-    fn job_view(&self, job: JobRow, company: String) -> JobView {
+    fn job_view(&self, job: JobRow, company: String, origin: Option<Origin>) -> JobView {
         let status = match job.status {
             JobStatus::Running | JobStatus::Undoing => "running",
             JobStatus::Done => "done",
@@ -102,6 +106,6 @@ impl Control {
         let url = Subdomain::parse(&job.subdomain)
             .map(|subdomain| self.site.tenant_url(&subdomain))
             .unwrap_or_default();
-        JobView { id: job.id, kind: job.kind, status, steps, url, company }
+        JobView { id: job.id, kind: job.kind, status, steps, url, origin: origin.map(Origin::as_str), company }
     }
 }

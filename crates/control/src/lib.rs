@@ -11,7 +11,7 @@ mod tenants;
 pub use doctor::{Check, Health};
 pub use jobs::{HandOver, JobView, StepView};
 pub use routers::Known;
-pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
+pub use servers::{LeaseView, ServerDetails, ServerError, ServerView, SparesView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
 pub use tenants::{Change, TenantError, TenantView};
 

@@ -230,6 +230,15 @@ impl Registry {
         rows.iter().map(spare_from_row).collect()
     }
 
+    /// All spares of all servers, whatever their state.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn spares(&self) -> Result<Vec<SpareRow>> {
+        let sql = "SELECT id, db_name, schema_version, state FROM spares";
+        self.client().await?.query(sql, &[]).await?.iter().map(spare_from_row).collect()
+    }
+
     /// Takes the server's best spare, if one is ready whose schema this program knows: its database is the caller's, if the
     /// transaction commits.
     pub(crate) async fn spare_claim_in_txn(
