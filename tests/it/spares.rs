@@ -294,8 +294,7 @@ async fn spares_of_an_older_schema_are_replaced_and_serve_until_then() {
     assert_eq!(version, BTreeSet::from([newest.to_string()]), "its own sign-up migrates it");
     drop(quiet);
     wait_until("the old ones to be replaced", DEADLINE, async || {
-        let now = ready(&app).await;
-        now.len() == 2 && now.is_disjoint(&old)
+        full(&app, 2).await.is_disjoint(&old)
     })
     .await;
     let versions = names(&app, "SELECT schema_version::text FROM spares").await;

@@ -128,9 +128,11 @@ impl Refill {
             tracing::warn!(server = server.name, error, "spares could not be made");
             refilled.stopped = Some((Stopped::Error, error.clone()));
         }
-        let noted = self.registry.refill_set(server.id, &refilled).await;
+        if let Err(error) = self.registry.refill_set(server.id, &refilled).await {
+            tracing::warn!(server = server.name, error = with_causes(&error), "how refilling goes could not be noted");
+        }
         lock.close().await;
-        outcome.is_ok() && noted.is_ok()
+        outcome.is_ok()
     }
 
     async fn refill(&self, server: &ServerRow, refilled: &mut Refilled) -> Result<(), SpareError> {

@@ -328,9 +328,9 @@ impl Registry {
             .await?
             .execute(
                 "INSERT INTO refills AS r (server_id, wanted, templates, stopped, reason, failures)
-                 VALUES ($1, $2, coalesce($3, '{}'), $4, $5, $6)
+                 VALUES ($1, $2, coalesce($3::integer[], '{}'), $4, $5, $6)
                  ON CONFLICT (server_id) DO UPDATE SET looked_at = now(), wanted = excluded.wanted,
-                     templates = coalesce($3, r.templates), stopped = excluded.stopped,
+                     templates = coalesce($3::integer[], r.templates), stopped = excluded.stopped,
                      reason = excluded.reason, failures = r.failures + excluded.failures",
                 &[
                     &server.uuid(),
