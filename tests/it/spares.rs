@@ -152,7 +152,9 @@ async fn whichever_way_a_database_came_about_it_is_the_same() {
         let session = cluster.portero(&names(&app, &sql).await.pop_first().unwrap()).await;
         let catalogue = Catalogue::read(&session).await.unwrap();
         let has = |line: &str| catalogue.grants.iter().any(|grant| grant == line);
-        assert!(has("grant SELECT on public.audit to tenant") && !has("grant DELETE on public.audit to tenant"));
+        assert!(
+            has("grant SELECT on public.audit to tenant") && !has("grant DELETE on public.audit to tenant")
+        );
         assert!(catalogue.structure.iter().any(|line| line.starts_with("column public.users.email text")));
         found.push(catalogue);
         session.close().await;
@@ -160,7 +162,8 @@ async fn whichever_way_a_database_came_about_it_is_the_same() {
     assert_eq!(found[0], found[2], "a spare and one that was migrated from nothing");
     assert_eq!(found[1], found[2], "a copy of the template and one that was migrated from nothing");
     // What differs is seen.
-    let session = cluster.portero(&names(&app, "SELECT db_name FROM tenants").await.pop_first().unwrap()).await;
+    let session =
+        cluster.portero(&names(&app, "SELECT db_name FROM tenants").await.pop_first().unwrap()).await;
     session.batch_execute("ALTER TABLE users ADD nickname text").await.unwrap();
     assert_ne!(Catalogue::read(&session).await.unwrap().fingerprint(), found[2].fingerprint());
 }
@@ -168,8 +171,13 @@ async fn whichever_way_a_database_came_about_it_is_the_same() {
 #[tokio::test]
 async fn killed_around_the_claim_a_company_keeps_the_spare_it_was_given() {
     let cluster = TestCluster::private().await;
-    for point in ["reserve::before", "claim_or_create_database::before", "claim_or_create_database::after", "role::before", "role::after"]
-    {
+    for point in [
+        "reserve::before",
+        "claim_or_create_database::before",
+        "claim_or_create_database::after",
+        "role::before",
+        "role::after",
+    ] {
         let mut app = TestApp::builder()
             .cluster(&cluster)
             .env("PORTERO_SPARES", "1")
@@ -207,7 +215,11 @@ async fn a_sign_up_that_is_undone_takes_its_spare_along() {
             .await;
         let spare = full(&app, 1).await;
         let (accepted, _) = app.ask_for("acme").await;
-        assert_eq!(app.job_at_rest(&accepted.expect(202).str_at("/job")).await["status"], "failed", "{point}");
+        assert_eq!(
+            app.job_at_rest(&accepted.expect(202).str_at("/job")).await["status"],
+            "failed",
+            "{point}"
+        );
         wait_until("another spare", DEADLINE, async || {
             let now = ready(&app).await;
             now.len() == 1 && now != spare
@@ -293,10 +305,7 @@ async fn spares_of_an_older_schema_are_replaced_and_serve_until_then() {
     let version = names(&app, "SELECT schema_version::text FROM tenants").await;
     assert_eq!(version, BTreeSet::from([newest.to_string()]), "its own sign-up migrates it");
     drop(quiet);
-    wait_until("the old ones to be replaced", DEADLINE, async || {
-        full(&app, 2).await.is_disjoint(&old)
-    })
-    .await;
+    wait_until("the old ones to be replaced", DEADLINE, async || full(&app, 2).await.is_disjoint(&old)).await;
     let versions = names(&app, "SELECT schema_version::text FROM spares").await;
     assert_eq!(versions, BTreeSet::from([newest.to_string()]));
     // One of a newer Portero is not for this one, which doesn't know its schema.
@@ -315,7 +324,10 @@ async fn none_are_made_where_none_are_wanted() {
     let acme = app.sign_up("acme").await;
     assert_eq!(origin(&app, "acme").await.as_deref(), Some("template"), "and still no migration is run");
     app.api(&acme).get("/api/v1/users").await.expect(200);
-    wait_until("a round", DEADLINE, async || !names(&app, "SELECT wanted::text FROM refills").await.is_empty()).await;
+    wait_until("a round", DEADLINE, async || {
+        !names(&app, "SELECT wanted::text FROM refills").await.is_empty()
+    })
+    .await;
     assert!(names(&app, "SELECT db_name FROM spares").await.is_empty());
     cluster.clean_slate().await;
     app.portero(&["doctor"]).run().await.expect(0);

@@ -12,13 +12,13 @@ use crate::{
     Place,
     cluster::{RegistryPlace, Scratch},
     http::{Connection, Request},
-    outcome::{Bar, Bars, Chart, Line, Measure, Outcome, Role, Times},
+    outcome::{Bar, Bars, Chart, Measure, Outcome, Role, Times},
     portero::{APEX, Portero},
     tenants::{self, EMAIL, PASSWORD, Tenant},
 };
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use portero_auth::{Claimant, Password, Passwords};
 use portero_kernel::JobId;
 use portero_pg::Session;
@@ -169,7 +169,9 @@ impl House {
         let settings = [("PORTERO_SPARES", spares)];
         let portero = Portero::start_with(place, &registry, &scratch.data_dir(name), &settings).await?;
         let house = Self { portero, registry: registry.open()? };
-        house.until(|figures| figures.refill.as_ref().is_some_and(|refill| !refill.templates.is_empty())).await?;
+        house
+            .until(|figures| figures.refill.as_ref().is_some_and(|refill| !refill.templates.is_empty()))
+            .await?;
         Ok(house)
     }
 

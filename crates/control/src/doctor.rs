@@ -8,9 +8,7 @@ pub(crate) use server::check_fitness;
 use crate::Control;
 use portero_kernel::with_causes;
 use portero_pg::connect;
-use portero_registry::{
-    JobStatus, MIGRATIONS, RegistryError, ServerRow, ServerStatus, SpareRow, TenantRow,
-};
+use portero_registry::{JobStatus, MIGRATIONS, RegistryError, ServerRow, ServerStatus, SpareRow, TenantRow};
 use serde::Serialize;
 use server::check_tenants;
 use spares::check_spares;
@@ -160,7 +158,12 @@ impl Control {
     async fn check_spares(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
         match self.registry.spare_figures().await {
             Err(error) => {
-                checks.push(Check::bad(Health::Fail, "spares", with_causes(&error), "see the registry's log"));
+                checks.push(Check::bad(
+                    Health::Fail,
+                    "spares",
+                    with_causes(&error),
+                    "see the registry's log",
+                ));
             }
             Ok(figures) => {
                 let draining = |server: &&ServerRow| server.status == ServerStatus::Draining;

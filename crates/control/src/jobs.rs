@@ -106,6 +106,14 @@ impl Control {
         let url = Subdomain::parse(&job.subdomain)
             .map(|subdomain| self.site.tenant_url(&subdomain))
             .unwrap_or_default();
-        JobView { id: job.id, kind: job.kind, status, steps, url, origin: origin.map(Origin::as_str), company }
+        JobView {
+            id: job.id,
+            kind: job.kind,
+            status,
+            steps,
+            url,
+            origin: origin.map(Origin::as_str),
+            company,
+        }
     }
 }

@@ -184,7 +184,8 @@ fn spares(page: &mut Page, servers: &[SpareFigures]) {
             page.sample("portero_spares", &[("server", &server.name), ("state", state)], count);
         }
     }
-    let help = "Tenants, by what their database was made from: a spare that was ready, a template, all migrations.";
+    let help =
+        "Tenants, by what their database was made from: a spare that was ready, a template, all migrations.";
     page.family("portero_tenants_made_from", Gauge, help);
     for server in servers {
         for (origin, count) in Origin::ALL.iter().zip(server.origins) {
@@ -193,7 +194,11 @@ fn spares(page: &mut Page, servers: &[SpareFigures]) {
         }
     }
     let looked_after = || servers.iter().filter_map(|server| Some((server, server.refill.as_ref()?)));
-    page.family("portero_templates", Gauge, "1 for each version of the schema that the server has a template of.");
+    page.family(
+        "portero_templates",
+        Gauge,
+        "1 for each version of the schema that the server has a template of.",
+    );
     for (server, refill) in looked_after() {
         let versions: BTreeSet<_> = refill.templates.iter().collect();
         for version in versions {
@@ -206,7 +211,11 @@ fn spares(page: &mut Page, servers: &[SpareFigures]) {
     for (server, refill) in looked_after() {
         page.sample("portero_refill_failures_total", &[("server", &server.name)], refill.failures);
     }
-    page.family("portero_refill_stopped", Gauge, "1 for the reason for which no spares are made there now, else 0.");
+    page.family(
+        "portero_refill_stopped",
+        Gauge,
+        "1 for the reason for which no spares are made there now, else 0.",
+    );
     for (server, refill) in looked_after() {
         for reason in Stopped::ALL {
             let labels = [("server", server.name.as_str()), ("reason", reason.as_str())];

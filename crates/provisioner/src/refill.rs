@@ -129,7 +129,11 @@ impl Refill {
             refilled.stopped = Some((Stopped::Error, error.clone()));
         }
         if let Err(error) = self.registry.refill_set(server.id, &refilled).await {
-            tracing::warn!(server = server.name, error = with_causes(&error), "how refilling goes could not be noted");
+            tracing::warn!(
+                server = server.name,
+                error = with_causes(&error),
+                "how refilling goes could not be noted"
+            );
         }
         lock.close().await;
         outcome.is_ok()
@@ -156,7 +160,8 @@ impl Refill {
         refilled.templates = Some(templates::prune(&session).await?);
         let newest = crate::TENANT_MIGRATIONS.latest();
         // Those of a newer program count: it will not make room for ours.
-        let (new, old): (Vec<_>, Vec<_>) = ready.into_iter().partition(|spare| spare.schema_version >= newest);
+        let (new, old): (Vec<_>, Vec<_>) =
+            ready.into_iter().partition(|spare| spare.schema_version >= newest);
         let lacking = self.options.spares.saturating_sub(new.len());
         if lacking > 0 {
             if let Some(shortage) = shortage(&session, &server.admin, self.options.size_limit).await? {

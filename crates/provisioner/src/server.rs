@@ -111,9 +111,10 @@ fn judge(row: Option<(Option<String>, bool)>, marks: &[Mark]) -> Found {
         None => Found::Nothing,
         Some((None, true)) => Found::Unmarked,
         Some((None, false)) => Found::Foreign,
-        Some((Some(mark), _)) => {
-            marks.iter().find(|ours| ours.0 == mark).map_or(Found::Foreign, |ours| Found::Marked(ours.clone()))
-        }
+        Some((Some(mark), _)) => marks
+            .iter()
+            .find(|ours| ours.0 == mark)
+            .map_or(Found::Foreign, |ours| Found::Marked(ours.clone())),
     }
 }
 

@@ -93,7 +93,11 @@ pub(crate) async fn discard(
     match drop_database_and_role(session, &spare.database, &[Mark::spare(at.id)]).await {
         // Not ours to drop; and nobody may be given what is somebody else's.
         Err(error @ ServerError::Foreign(_)) => {
-            tracing::error!(server = at.name, error = with_causes(&error), "a spare is forgotten, and left alone");
+            tracing::error!(
+                server = at.name,
+                error = with_causes(&error),
+                "a spare is forgotten, and left alone"
+            );
         }
         dropped => dropped?,
     }

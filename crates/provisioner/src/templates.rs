@@ -159,7 +159,9 @@ fn superfluous<'a>(names: &'a [String], current: &str) -> Vec<&'a String> {
     let mut before: Vec<_> = names
         .iter()
         .filter(|name| name.as_str() != current)
-        .filter_map(|name| version_of(name).filter(|version| *version <= newest).map(|version| (version, name)))
+        .filter_map(|name| {
+            version_of(name).filter(|version| *version <= newest).map(|version| (version, name))
+        })
         .collect();
     // Stable: of one version the youngest stays first.
     before.sort_by_key(|(version, _)| -version);
@@ -208,7 +210,9 @@ mod tests {
             let expected: Vec<_> = dropped.iter().map(|at| &names[*at]).collect();
             assert_eq!(superfluous(&names, &names[current]), expected, "{there:?}");
         }
-        assert!(superfluous(&["p_template_x_1".to_owned(), "postgres".to_owned()], "p_template_4_0").is_empty());
+        assert!(
+            superfluous(&["p_template_x_1".to_owned(), "postgres".to_owned()], "p_template_4_0").is_empty()
+        );
     }
 
     #[test]

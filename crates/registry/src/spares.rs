@@ -332,14 +332,7 @@ impl Registry {
                  ON CONFLICT (server_id) DO UPDATE SET looked_at = now(), wanted = excluded.wanted,
                      templates = coalesce($3::integer[], r.templates), stopped = excluded.stopped,
                      reason = excluded.reason, failures = r.failures + excluded.failures",
-                &[
-                    &server.uuid(),
-                    &int(refilled.wanted),
-                    &refilled.templates,
-                    &stopped,
-                    &reason,
-                    &failed,
-                ],
+                &[&server.uuid(), &int(refilled.wanted), &refilled.templates, &stopped, &reason, &failed],
             )
             .await?;
         Ok(())

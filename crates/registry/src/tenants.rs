@@ -1,6 +1,8 @@
 //! The companies: who has which subdomain and which database, and whether its door is open.
 
-use crate::{Lease, Origin, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of};
+use crate::{
+    Lease, Origin, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of,
+};
 use deadpool_postgres::Transaction;
 use portero_kernel::{CompanyName, DatabaseName, SchemaVersion, ServerId, Subdomain, TenantId, UserId};
 use portero_pg::{Session, lock_key, violated_constraint};

@@ -50,10 +50,9 @@ impl TestCluster {
         for registry in registries {
             let session = self.superuser(&registry).await;
             // A registry that no application has migrated yet has no tenants.
-            for (known, sql) in [
-                (&mut tenants, "SELECT db_name FROM tenants"),
-                (&mut spares, "SELECT db_name FROM spares"),
-            ] {
+            for (known, sql) in
+                [(&mut tenants, "SELECT db_name FROM tenants"), (&mut spares, "SELECT db_name FROM spares")]
+            {
                 let rows = session.query(sql, &[]).await.unwrap_or_default();
                 known.extend(rows.iter().map(|row| row.get::<_, String>(0)));
             }

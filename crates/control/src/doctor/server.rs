@@ -48,7 +48,8 @@ async fn check_orphans(
     const THERE: &str = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^t_[0-9a-f]{32}$'
             UNION SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$'";
     let there: BTreeSet<String> = session.query(THERE, &[]).await?.iter().map(|row| row.get(0)).collect();
-    let names = tenants.iter().map(|tenant| &tenant.database).chain(spares.iter().map(|spare| &spare.database));
+    let names =
+        tenants.iter().map(|tenant| &tenant.database).chain(spares.iter().map(|spare| &spare.database));
     let known: BTreeSet<String> = names.map(ToString::to_string).collect();
     let made = tenants.iter().filter(|tenant| tenant.status != TenantStatus::Provisioning);
     let missing: Vec<_> =

@@ -132,7 +132,8 @@ fn spares(spares: &SparesView, output: Output) {
         return output.line("spares     nobody has looked yet: `portero serve` makes them");
     };
     let versions: Vec<_> = spares.templates.iter().map(ToString::to_string).collect();
-    let templates = if versions.is_empty() { "none".to_owned() } else { format!("schema {}", versions.join(", ")) };
+    let templates =
+        if versions.is_empty() { "none".to_owned() } else { format!("schema {}", versions.join(", ")) };
     output.line(format_args!("spares     {} of {wanted} ready, {} being made", spares.ready, spares.making));
     output.line(format_args!("templates  {templates}"));
     output.line(format_args!(
