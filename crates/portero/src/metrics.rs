@@ -223,9 +223,9 @@ fn spares(page: &mut Page, servers: &[SpareFigures]) {
         }
     }
     let help = "Seconds since somebody last looked whether spares are lacking.";
-    page.family("portero_refill_age_seconds", Gauge, help);
+    page.family("portero_refill_age", Gauge, help);
     for (server, refill) in looked_after() {
-        page.sample("portero_refill_age_seconds", &[("server", &server.name)], refill.age.as_secs());
+        page.sample("portero_refill_age", &[("server", &server.name)], refill.age.as_secs());
     }
 }
 

@@ -10,9 +10,10 @@ use crate::{
     templates::{self, maintenance},
 };
 use portero_kernel::{ExposeSecret, RoleName, SecretString, UserId, with_causes};
-use portero_pg::{prove, scram_verifier};
+use portero_pg::{Session, prove, scram_verifier};
 use portero_registry::{Claim, Lease, Origin, Registry, RegistryError, TenantLogin, TenantRow};
 use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_postgres::Config;
 
 /// The job's kind in the log.
@@ -69,6 +70,10 @@ struct Subject {
     tenant: TenantRow,
     login: TenantLogin,
     admin: Config,
+    /// Portero's own sessions that a step left for the next: a login costs as much as what most steps do. After an error
+    /// none is left, so that another try begins with a new one.
+    on_server: Mutex<Option<Session>>,
+    in_database: Mutex<Option<Session>>,
 }
 
 impl Context {
@@ -88,7 +93,8 @@ impl Context {
                     .server_by_id(tenant.server)
                     .await?
                     .ok_or(RegistryError::Unreadable("tenant's server"))?;
-                Some(Subject { tenant, login, admin: server.admin })
+                let (on_server, in_database) = Default::default();
+                Some(Subject { tenant, login, admin: server.admin, on_server, in_database })
             }
         };
         Ok(Self {
@@ -116,18 +122,38 @@ impl Subject {
     }
 
     /// Portero's own session in the server's maintenance database.
-    async fn on_server(&self) -> Result<portero_pg::Session, ServerError> {
-        maintenance(&self.admin).await
+    async fn on_server(&self) -> Result<Session, ServerError> {
+        match left(&self.on_server) {
+            Some(session) => Ok(session),
+            None => maintenance(&self.admin).await,
+        }
     }
 
     /// Portero's own session in the tenant's database.
-    async fn in_database(&self) -> Result<portero_pg::Session, StepError> {
+    async fn in_database(&self) -> Result<Session, StepError> {
+        if let Some(session) = left(&self.in_database) {
+            return Ok(session);
+        }
         let session = server::session_in(&self.admin, self.tenant.database.as_str()).await?;
         prove(&session, self.tenant.id).await.map_err(|error| StepError::Never(with_causes(&error)))?;
         // Nothing that a tenant may have planted in another schema is ever found by name.
         session.batch_execute("SET search_path = public").await?;
         Ok(session)
     }
+}
+
+/// Takes what a step before has left, if it is of use.
+fn left(session: &Mutex<Option<Session>>) -> Option<Session> {
+    locked(session).take().filter(|session| !session.is_closed())
+}
+
+/// Leaves it for the next step.
+fn leave(session: Session, to: &Mutex<Option<Session>>) {
+    *locked(to) = Some(session);
+}
+
+fn locked(session: &Mutex<Option<Session>>) -> MutexGuard<'_, Option<Session>> {
+    session.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl From<ServerError> for StepError {
@@ -173,7 +199,7 @@ async fn create_database(context: &Context) -> Result<(), StepError> {
         }
         server::create_database(&session, database, &mark, from).await?;
     }
-    session.close().await;
+    leave(session, &subject.on_server);
     Ok(())
 }
 
@@ -182,7 +208,7 @@ async fn create_role(context: &Context) -> Result<(), StepError> {
     let session = subject.on_server().await?;
     let verifier = scram_verifier(&subject.login.password);
     server::create_role(&session, &subject.role(), Door::Open(&verifier), &subject.marks()).await?;
-    session.close().await;
+    leave(session, &subject.on_server);
     Ok(())
 }
 
@@ -191,7 +217,7 @@ async fn grant(context: &Context) -> Result<(), StepError> {
     let session = subject.in_database().await?;
     server::grant_connect(&session, &subject.tenant.database, &subject.role()).await?;
     server::grant_data(&session, &subject.role()).await?;
-    session.close().await;
+    leave(session, &subject.in_database);
     Ok(())
 }
 
@@ -201,7 +227,7 @@ async fn migrate(context: &Context) -> Result<(), StepError> {
     let version =
         TENANT_MIGRATIONS.run(&mut session).await.map_err(|error| StepError::Again(with_causes(&error)))?;
     server::restrict_data(&session, &subject.role()).await?;
-    session.close().await;
+    leave(session, &subject.in_database);
     Ok(context.registry.tenant_set_schema_version(subject.tenant.id, version, &context.lease).await?)
 }
 
@@ -227,7 +253,7 @@ async fn seed_admin(context: &Context) -> Result<(), StepError> {
         .await?;
     }
     txn.commit().await?;
-    session.close().await;
+    leave(session, &subject.in_database);
     Ok(())
 }
 
@@ -259,7 +285,7 @@ async fn verify(context: &Context) -> Result<(), StepError> {
     }
     let session = subject.on_server().await?;
     let others = server::other_open_databases(&session, &role, &subject.tenant.database).await?;
-    session.close().await;
+    leave(session, &subject.on_server);
     if others.is_empty() {
         Ok(())
     } else {
