@@ -1,15 +1,17 @@
 //! Every check one needs when something is wrong, each with what to do about it.
 
 mod server;
+mod spares;
 
 pub(crate) use server::check_fitness;
 
 use crate::{Control, JobDetails, JobFilter};
 use portero_kernel::with_causes;
 use portero_pg::connect;
-use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus, TenantRow};
+use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus, SpareRow, TenantRow};
 use serde::Serialize;
 use server::check_tenants;
+use spares::check_spares;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,6 +86,7 @@ impl Control {
                 checks.push(Check::ok("master key", "opens the registry's secrets"));
                 checks.push(check_placement(&servers));
                 self.check_servers(&servers, &mut checks).await;
+                self.check_spares(&servers, &mut checks).await;
             }
         }
         checks
@@ -147,10 +150,30 @@ impl Control {
                 "see the registry's log",
             )),
             Ok(tenants) => {
+                let spares = self.registry.spares().await.unwrap_or_default();
                 for server in servers {
                     let here: Vec<_> = tenants.iter().filter(|tenant| tenant.server == server.id).collect();
-                    check_server(server, &here, checks).await;
+                    check_server(server, &here, &spares, checks).await;
                 }
+            }
+        }
+    }
+
+    async fn check_spares(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
+        match self.registry.spare_figures().await {
+            Err(error) => {
+                checks.push(Check::bad(
+                    Health::Fail,
+                    "spares",
+                    with_causes(&error),
+                    "see the registry's log",
+                ));
+            }
+            Ok(figures) => {
+                let draining = |server: &&ServerRow| server.status == ServerStatus::Draining;
+                let draining: Vec<_> = servers.iter().filter(draining).map(|server| server.id).collect();
+                let active = figures.iter().filter(|figures| !draining.contains(&figures.server));
+                checks.extend(active.map(check_spares));
             }
         }
     }
@@ -183,7 +206,12 @@ fn check_placement(servers: &[ServerRow]) -> Check {
     Check::ok("servers", format!("{active} taking new companies, {draining} draining"))
 }
 
-async fn check_server(server: &ServerRow, tenants: &[&TenantRow], checks: &mut Vec<Check>) {
+async fn check_server(
+    server: &ServerRow,
+    tenants: &[&TenantRow],
+    spares: &[SpareRow],
+    checks: &mut Vec<Check>,
+) {
     let name = |what: &str| format!("{}: {what}", server.name);
     let session = match connect(&server.admin).await {
         Ok(session) => session,
@@ -199,7 +227,7 @@ async fn check_server(server: &ServerRow, tenants: &[&TenantRow], checks: &mut V
     };
     let found = async {
         checks.extend(check_fitness(&session, name).await?);
-        checks.extend(check_tenants(&session, tenants, name).await?);
+        checks.extend(check_tenants(&session, tenants, spares, name).await?);
         Ok::<_, tokio_postgres::Error>(())
     }
     .await;

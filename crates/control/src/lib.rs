@@ -17,7 +17,7 @@ pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
 pub use life::{FormerNameView, Grace, Purge, PurgedView};
 pub use routers::Known;
-pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
+pub use servers::{LeaseView, ServerDetails, ServerError, ServerView, SparesView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
 pub use tenants::{Change, TenantError, TenantView};
 

@@ -9,7 +9,7 @@ use portero_control::{Control, SignUpMode};
 use portero_edge::{Edge, FairUse, Limits, Refusals, door};
 use portero_kernel::{SecretString, Site};
 use portero_pg::{Class, classify};
-use portero_provisioner::{Worker, WorkerOptions, reap};
+use portero_provisioner::{Refill, RefillOptions, Worker, WorkerOptions, reap};
 use portero_registry::{Registry, RegistryError};
 use portero_router::{Router, RouterOptions};
 use portero_tenant_api::TenantApi;
@@ -44,6 +44,7 @@ pub(crate) struct Plan {
     pub(crate) signup_mode: SignUpMode,
     pub(crate) limits: Limits,
     pub(crate) fair_use: FairUse,
+    pub(crate) refill: RefillOptions,
     pub(crate) data_dir: PathBuf,
 }
 
@@ -93,9 +94,13 @@ impl Application {
         let (stop_router, router_stops) = watch::channel(false);
 
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
-        let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
-        background.push(tokio::spawn(control.clone().hear_jobs(stopping.clone())));
-        background.push(tokio::spawn(reap(registry.clone(), stopping.clone())));
+        let refill = Refill::new(registry.clone(), plan.refill);
+        let mut background = vec![
+            tokio::spawn(worker.run(stopping.clone(), DRAIN)),
+            tokio::spawn(control.clone().hear_jobs(stopping.clone())),
+            tokio::spawn(reap(registry.clone(), stopping.clone())),
+            tokio::spawn(refill.run(stopping.clone())),
+        ];
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));

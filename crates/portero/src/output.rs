@@ -3,7 +3,10 @@
 #![expect(clippy::print_stderr, reason = "the one place that prints")]
 
 use serde::Serialize;
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Write as _},
+};
 
 /// Where a command's answer goes.
 #[derive(Debug, Clone, Copy)]

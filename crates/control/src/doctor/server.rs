@@ -2,7 +2,7 @@
 
 use crate::doctor::{Check, Health};
 use portero_pg::{Session, TENANT_SESSION, ident, tenant_capacity};
-use portero_registry::{TenantRow, TenantStatus};
+use portero_registry::{SpareRow, TenantRow, TenantStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Error;
 
@@ -28,21 +28,29 @@ pub(crate) async fn check_fitness(
 pub(crate) async fn check_tenants(
     session: &Session,
     tenants: &[&TenantRow],
+    spares: &[SpareRow],
     name: impl Fn(&str) -> String,
 ) -> Result<Vec<Check>, Error> {
     Ok(vec![
         check_public(session, name("open databases")).await?,
-        check_orphans(session, tenants, name("orphans")).await?,
+        check_orphans(session, tenants, spares, name("orphans")).await?,
         check_roles(session, tenants, name("tenants' roles")).await?,
     ])
 }
 
-/// Databases and roles that bear a tenant's name and belong to no tenant, and tenants without a database.
-async fn check_orphans(session: &Session, tenants: &[&TenantRow], name: String) -> Result<Check, Error> {
+/// Databases and roles that bear a tenant's name and belong to no tenant and are no spare, and tenants without a database.
+async fn check_orphans(
+    session: &Session,
+    tenants: &[&TenantRow],
+    spares: &[SpareRow],
+    name: String,
+) -> Result<Check, Error> {
     const THERE: &str = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^t_[0-9a-f]{32}$'
             UNION SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$'";
     let there: BTreeSet<String> = session.query(THERE, &[]).await?.iter().map(|row| row.get(0)).collect();
-    let known: BTreeSet<String> = tenants.iter().map(|tenant| tenant.database.to_string()).collect();
+    let names =
+        tenants.iter().map(|tenant| &tenant.database).chain(spares.iter().map(|spare| &spare.database));
+    let known: BTreeSet<String> = names.map(ToString::to_string).collect();
     let made = tenants.iter().filter(|tenant| is_whole(tenant.status));
     let missing: Vec<_> =
         made.map(|tenant| tenant.database.to_string()).filter(|made| !there.contains(made)).collect();

@@ -37,6 +37,9 @@ const HBA: [&str; 3] = [
     "host sameuser all 127.0.0.1/32 scram-sha-256",
 ];
 
+/// Spares, unless set: few companies sign up here in a row.
+const SPARES: usize = 2;
+
 #[derive(Args, Default)]
 pub(crate) struct DevArgs {
     /// Where to serve
@@ -69,6 +72,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
         (None, Some(name)) => name.clone(),
         (None, None) => HostName::parse("localhost").context("localhost is a host name")?,
     };
+    let refill = settings.refill(SPARES);
     let data_dir = args.data_dir.unwrap_or(settings.data_dir);
     // Before the ports: whoever starts a second one here should read this, and not that a port is taken.
     if let Some(cluster) = portero_devpg::running(&data_dir)? {
@@ -112,6 +116,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
                 settings.tenant_requests_per_second.unwrap_or(0),
                 settings.tenant_concurrency,
             ),
+            refill,
         })
         .await?;
         greet(output, &site, admin_address, &data_dir, &cluster);
@@ -235,7 +240,8 @@ async fn prepare(cluster: &Cluster, data_dir: &Path, site: &Site) -> Result<(Sec
     session
         .batch_execute(&format!(
             "REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1, {database} FROM PUBLIC;
-             GRANT CONNECT ON DATABASE postgres TO {role}"
+             GRANT CONNECT ON DATABASE postgres TO {role};
+             GRANT pg_read_all_settings TO {role}"
         ))
         .await?;
     session.close().await;
