@@ -33,6 +33,7 @@ mod servers;
 mod signup;
 mod site;
 mod soak;
+mod spares;
 mod stalls;
 mod users;
 mod wire;

@@ -1,6 +1,7 @@
 //! Every check one needs when something is wrong, each with what to do about it.
 
 mod server;
+mod spares;
 
 pub(crate) use server::check_fitness;
 
@@ -10,6 +11,7 @@ use portero_pg::connect;
 use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus};
 use serde::Serialize;
 use server::check_tenants;
+use spares::check_spares;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,6 +86,7 @@ impl Control {
                 checks.push(Check::ok("master key", "opens the registry's secrets"));
                 checks.push(check_placement(&servers));
                 self.check_servers(&servers, &mut checks).await;
+                self.check_spares(&servers, &mut checks).await;
             }
         }
         checks
@@ -150,6 +153,25 @@ impl Control {
                 for server in servers {
                     check_server(server, &differences, checks).await;
                 }
+            }
+        }
+    }
+
+    async fn check_spares(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
+        match self.registry.spare_figures().await {
+            Err(error) => {
+                checks.push(Check::bad(
+                    Health::Fail,
+                    "spares",
+                    with_causes(&error),
+                    "see the registry's log",
+                ));
+            }
+            Ok(figures) => {
+                let draining = |server: &&ServerRow| server.status == ServerStatus::Draining;
+                let draining: Vec<_> = servers.iter().filter(draining).map(|server| server.id).collect();
+                let active = figures.iter().filter(|figures| !draining.contains(&figures.server));
+                checks.extend(active.map(check_spares));
             }
         }
     }

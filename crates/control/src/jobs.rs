@@ -2,7 +2,7 @@
 
 use crate::Control;
 use portero_kernel::{JobId, Subdomain, TenantId, UserId};
-use portero_registry::{JobRow, JobStatus, RegistryError};
+use portero_registry::{JobRow, JobStatus, Origin, RegistryError};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -19,6 +19,9 @@ pub struct JobView {
     pub steps: Vec<StepView>,
     /// Where its outcome is.
     pub url: String,
+    /// What the company's database was made from, as far as that is known: `spare` (it was ready), `template` or
+    /// `migrations`.
+    pub origin: Option<&'static str>,
     /// What the company is called: its name, or its subdomain where the job was undone and the name forgotten.
     #[serde(skip)]
     pub company: String,
@@ -63,7 +66,8 @@ impl Control {
         let subdomain = subdomain.or_else(|| Subdomain::parse(&job.subdomain).ok());
         let url = subdomain.map(|subdomain| self.site.tenant_url(&subdomain)).unwrap_or_default();
         let company = tenant.map_or_else(|| job.subdomain.clone(), |tenant| tenant.name.to_string());
-        Ok(Some(Self::job_view(job, company, url)))
+        let origin = self.registry.tenant_origin(job.tenant).await?;
+        Ok(Some(Self::job_view(job, company, url, origin)))
     }
 
     /// Who may be led in when this job is done: its tenant's first admin, if `claim` is what the browser that signed up
@@ -87,7 +91,7 @@ impl Control {
         }))
     }
 
-    fn job_view(job: JobRow, company: String, url: String) -> JobView {
+    fn job_view(job: JobRow, company: String, url: String, origin: Option<Origin>) -> JobView {
         let status = match job.status {
             JobStatus::Running | JobStatus::Undoing => "running",
             JobStatus::Done => "done",
@@ -103,6 +107,7 @@ impl Control {
                 finished_at: step.finished_at,
             })
             .collect();
-        JobView { id: job.id, kind: job.kind, status, steps, url, company }
+        let origin = origin.map(Origin::as_str);
+        JobView { id: job.id, kind: job.kind, status, steps, url, origin, company }
     }
 }

@@ -26,7 +26,7 @@ pub use life::{FormerNameView, Grace, Purge, PurgedView};
 pub use operators::{OperatorError, OperatorView};
 pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
 pub use routers::Known;
-pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
+pub use servers::{LeaseView, ServerDetails, ServerError, ServerView, SparesView};
 pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
 pub use tenants::{Change, TenantError, TenantView};
 

@@ -6,7 +6,7 @@ use portero_kernel::{
     CompanyName, DatabaseName, EmailAddress, FieldError, Fields, JobId, Refusal, SecretString, Subdomain,
     TenantId, UserId,
 };
-use portero_provisioner::{Workflow, workflows::create_tenant};
+use portero_provisioner::{TENANT_MIGRATIONS, Workflow, workflows::create_tenant};
 use portero_registry::{NewJob, NewTenant, RegistryError, TenantLogin};
 use uuid::Uuid;
 
@@ -145,6 +145,7 @@ impl Control {
             login: &login,
             admin: UserId::generate(),
             servers: &servers,
+            newest_schema: TENANT_MIGRATIONS.latest(),
         };
         match self.registry.job_insert_with_tenant(&new_job, &new_tenant).await {
             Err(RegistryError::SubdomainTaken) => return Err(SignUpError::Taken(checked.subdomain)),

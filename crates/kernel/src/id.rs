@@ -66,6 +66,10 @@ id!(
     ServerId
 );
 id!(
+    /// A database that was made ahead, until a company is given it.
+    SpareId
+);
+id!(
     /// A running router. Several share the servers' connections.
     RouterId
 );

@@ -10,7 +10,7 @@ use portero_control::{Control, Rounds, SignUpMode};
 use portero_edge::{Edge, FairUse, Limits, Refusals, Sightings, door, operators_door};
 use portero_kernel::{ExposeSecret, SecretString, Site};
 use portero_pg::{Class, classify};
-use portero_provisioner::{Worker, WorkerOptions, reap};
+use portero_provisioner::{Refill, RefillOptions, Worker, WorkerOptions, reap};
 use portero_registry::{Registry, RegistryError};
 use portero_router::{Router, RouterOptions};
 use portero_tenant_api::TenantApi;
@@ -46,6 +46,7 @@ pub(crate) struct Plan {
     pub(crate) signup_mode: SignUpMode,
     pub(crate) limits: Limits,
     pub(crate) fair_use: FairUse,
+    pub(crate) refill: RefillOptions,
     pub(crate) data_dir: PathBuf,
 }
 
@@ -96,11 +97,15 @@ impl Application {
         let (stop_router, router_stops) = watch::channel(false);
 
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
-        let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
+        let refill = Refill::new(registry.clone(), plan.refill);
         let rounds = web::Data::new(Rounds::default());
-        background.push(tokio::spawn(Rounds::clone(&rounds).run(control.clone(), stopping.clone())));
-        background.push(tokio::spawn(control.clone().hear_jobs(stopping.clone())));
-        background.push(tokio::spawn(reap(registry.clone(), stopping.clone())));
+        let mut background = vec![
+            tokio::spawn(worker.run(stopping.clone(), DRAIN)),
+            tokio::spawn(Rounds::clone(&rounds).run(control.clone(), stopping.clone())),
+            tokio::spawn(control.clone().hear_jobs(stopping.clone())),
+            tokio::spawn(reap(registry.clone(), stopping.clone())),
+            tokio::spawn(refill.run(stopping.clone())),
+        ];
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));

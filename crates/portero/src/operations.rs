@@ -64,11 +64,13 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
     let refused: Vec<_> = operations.edge.refusals.counts().collect();
     let tenants = ask(&figures, operations.control.registry().tenants_by_status()).await;
     let round = operations.rounds.last();
+    let spares = ask(&figures, operations.control.registry().spare_figures()).await;
     let shown = metrics::Shown {
         figures: &figures,
         refused: &refused,
         tenants: tenants.as_deref(),
         round: round.as_ref(),
+        spares: spares.as_deref(),
         usage: Usage::now(),
     };
     HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(metrics::render(&shown))

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use portero_auth::MasterKey;
 use portero_control::SignUpMode;
 use portero_kernel::{HostName, SecretString};
+use portero_provisioner::RefillOptions;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -41,6 +42,8 @@ struct Raw {
     login_per_address_minute: Option<u32>,
     tenant_requests_per_second: Option<u32>,
     tenant_concurrency: Option<usize>,
+    spares: Option<usize>,
+    server_size_limit_mb: Option<u64>,
     log: Option<String>,
     log_format: Option<String>,
 }
@@ -75,11 +78,22 @@ pub(crate) struct Settings {
     pub(crate) login_per_address_minute: Option<u32>,
     pub(crate) tenant_requests_per_second: Option<u32>,
     pub(crate) tenant_concurrency: usize,
+    pub(crate) spares: Option<usize>,
+    /// Megabytes; 0 for no limit.
+    pub(crate) server_size_limit_mb: u64,
     pub(crate) log: Option<String>,
     pub(crate) log_format: LogFormat,
 }
 
 impl Settings {
+    /// What is kept ready on each server; `usual` spares, unless set.
+    pub(crate) fn refill(&self, usual: usize) -> RefillOptions {
+        RefillOptions {
+            spares: self.spares.unwrap_or(usual),
+            size_limit: self.server_size_limit_mb.checked_mul(1 << 20).filter(|limit| *limit > 0),
+        }
+    }
+
     /// Reads `file`, or `portero.toml` here if there is one, and the environment.
     ///
     /// # Errors
@@ -129,6 +143,8 @@ impl Raw {
                     self.tenant_requests_per_second = Some(parse(&key, &value)?);
                 }
                 "TENANT_CONCURRENCY" => self.tenant_concurrency = Some(parse(&key, &value)?),
+                "SPARES" => self.spares = Some(parse(&key, &value)?),
+                "SERVER_SIZE_LIMIT_MB" => self.server_size_limit_mb = Some(parse(&key, &value)?),
                 // Of one command: `portero server add`.
                 "SERVER_URL" => {}
                 "LOG" => self.log = Some(value),
@@ -208,6 +224,8 @@ impl Raw {
             login_per_address_minute: self.login_per_address_minute,
             tenant_requests_per_second: self.tenant_requests_per_second,
             tenant_concurrency: self.tenant_concurrency.unwrap_or(TENANT_CONCURRENCY),
+            spares: self.spares,
+            server_size_limit_mb: self.server_size_limit_mb.unwrap_or(0),
             log: self.log,
             log_format,
         })
@@ -289,6 +307,8 @@ mod tests {
             ("PORTERO_ADMIN_HOSTS", "ops.ejemplo.com, 10.0.0.1", "admin_hosts"),
             ("PORTERO_SIGNUP_MODE", "ajar", "signup_mode"),
             ("PORTERO_TENANT_CONCURRENCY", "-1", "TENANT_CONCURRENCY"),
+            ("PORTERO_SPARES", "some", "SPARES"),
+            ("PORTERO_SERVER_SIZE_LIMIT_MB", "1GB", "SERVER_SIZE_LIMIT_MB"),
             ("PORTERO_TENANT_REQUESTS_PER_SECOND", "fast", "TENANT_REQUESTS_PER_SECOND"),
         ] {
             let message = format!("{:#}", read(&[(key, value)]).unwrap_err());

@@ -20,6 +20,7 @@ mod routes;
 mod secrets;
 mod servers;
 mod snapshot;
+mod spares;
 mod tenants;
 
 pub use audit::{Actor, AuditFilter, AuditRow, Entry, Outcome};
@@ -38,6 +39,7 @@ pub use routes::{FormerName, RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
 pub use servers::{ServerRow, ServerStatus};
 pub use snapshot::SnapshotHead;
+pub use spares::{Origin, RefillRow, Refilled, SpareFigures, SpareRow, SpareState, Stopped};
 pub use tenants::{NewTenant, TenantRow, TenantStatus};
 
 // A registry can't be opened without one.

@@ -1,6 +1,8 @@
 //! The companies: who has which subdomain and which database, and whether its door is open.
 
-use crate::{Lease, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of};
+use crate::{
+    Lease, Origin, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of,
+};
 use deadpool_postgres::Transaction;
 use portero_kernel::{
     CompanyName, DatabaseName, JobId, SchemaVersion, ServerId, Subdomain, TenantId, UserId,
@@ -57,12 +59,14 @@ pub struct NewTenant<'a> {
     pub name: &'a CompanyName,
     /// The subdomain it asked for.
     pub subdomain: &'a Subdomain,
-    /// The login its role will have.
+    /// The login its role will have; where a spare is ready, that one's database and role with this password.
     pub login: &'a TenantLogin,
     /// The first admin's id in the tenant's own database.
     pub admin: UserId,
     /// The servers that its database may be put on.
     pub servers: &'a [ServerId],
+    /// The newest version of a tenant's schema that this program knows: no spare of a newer one will do.
+    pub newest_schema: SchemaVersion,
 }
 
 /// A tenant.
@@ -127,7 +131,8 @@ impl TenantRow {
 }
 
 impl Registry {
-    /// Reserves the subdomain, chooses a server, and notes the tenant as being made.
+    /// Reserves the subdomain, chooses a server, takes a spare of that server if one is ready, and notes the tenant as being
+    /// made.
     ///
     /// # Errors
     /// [`RegistryError::NoServer`]; [`RegistryError::SubdomainTaken`] where somebody has it, also where they took it in this very moment.
@@ -137,18 +142,23 @@ impl Registry {
         new: &NewTenant<'_>,
     ) -> Result<()> {
         let server = self.server_choose_in_txn(txn, new.servers).await?;
-        let sealed = self.seal_login(new.id, new.login);
+        let spare = self.spare_claim_in_txn(txn, server, new.newest_schema).await?;
+        let origin = spare.as_ref().map(|_| Origin::Spare.as_str());
+        let database = spare.unwrap_or_else(|| new.login.database.clone());
+        let login = TenantLogin { database, password: new.login.password.clone() };
+        let sealed = self.seal_login(new.id, &login);
         txn.execute(
-            "INSERT INTO tenants (id, name, subdomain, db_name, db_url, status, admin_user_id, server_id)
-             VALUES ($1, $2, $3, $4, $5, 'provisioning', $6, $7)",
+            "INSERT INTO tenants (id, name, subdomain, db_name, db_url, status, admin_user_id, server_id, origin)
+             VALUES ($1, $2, $3, $4, $5, 'provisioning', $6, $7, $8)",
             &[
                 &new.id.uuid(),
                 &new.name.as_str(),
                 &new.subdomain.as_str(),
-                &new.login.database.as_str(),
+                &login.database.as_str(),
                 &sealed,
                 &new.admin.uuid(),
                 &server.uuid(),
+                &origin,
             ],
         )
         .await

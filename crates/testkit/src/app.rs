@@ -104,6 +104,7 @@ impl AppBuilder {
                 ("PORTERO_LOGIN_PER_ADDRESS_MINUTE", "0"),
                 ("PORTERO_TENANT_REQUESTS_PER_SECOND", "0"),
                 ("PORTERO_TENANT_CONCURRENCY", "0"),
+                ("PORTERO_SPARES", "0"),
                 ("PORTERO_LOG_FORMAT", "json"),
                 ("PORTERO_DATA_DIR", &data_dir()),
             ]

@@ -116,7 +116,8 @@ mod tests {
     fn since_is_a_moment_or_a_while_ago() {
         assert_eq!(since("2026-01-31T09:00:00Z").unwrap().unix_timestamp(), 1_769_850_000);
         for (text, secs) in [("30m", 1800), ("12h", 43_200), ("7d", 604_800)] {
-            let ago = OffsetDateTime::now_utc() - since(text).unwrap();
+            let then = since(text).unwrap();
+            let ago = OffsetDateTime::now_utc() - then;
             assert!((secs..secs + 5).contains(&ago.whole_seconds()), "{text}: {ago}");
         }
         for odd in ["", "h", "7w", "-1d", "yesterday", "7ñ", "4294967295d"] {

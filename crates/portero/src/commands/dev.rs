@@ -39,6 +39,9 @@ const HBA: [&str; 3] = [
     "host sameuser all 127.0.0.1/32 scram-sha-256",
 ];
 
+/// Spares, unless set: few companies sign up here in a row.
+const SPARES: usize = 2;
+
 #[derive(Args, Default)]
 pub(crate) struct DevArgs {
     /// Where to serve
@@ -71,6 +74,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
         (None, Some(name)) => name.clone(),
         (None, None) => HostName::parse("localhost").context("localhost is a host name")?,
     };
+    let refill = settings.refill(SPARES);
     let data_dir = args.data_dir.unwrap_or(settings.data_dir);
     // Before the ports: whoever starts a second one here should read this, and not that a port is taken.
     if let Some(cluster) = portero_devpg::running(&data_dir)? {
@@ -115,6 +119,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
                 settings.tenant_requests_per_second.unwrap_or(0),
                 settings.tenant_concurrency,
             ),
+            refill,
         })
         .await?;
         // A registry of another Portero's, or an operator who was disabled, is no reason not to serve.
@@ -242,7 +247,8 @@ async fn prepare(cluster: &Cluster, data_dir: &Path, site: &Site) -> Result<(Sec
     session
         .batch_execute(&format!(
             "REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1, {database} FROM PUBLIC;
-             GRANT CONNECT ON DATABASE postgres TO {role}"
+             GRANT CONNECT ON DATABASE postgres TO {role};
+             GRANT pg_read_all_settings TO {role}"
         ))
         .await?;
     session.close().await;

@@ -17,6 +17,9 @@ const LOGINS_PER_MINUTE: u32 = 30;
 /// Requests that one company may make in a second, unless set.
 const TENANT_REQUESTS_PER_SECOND: u32 = 1000;
 
+/// Spares on each server, unless set.
+const SPARES: usize = 3;
+
 pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCode, Failure> {
     let url = settings.registry_url.clone().ok_or_else(|| {
         Failure::usage(anyhow!(
@@ -33,8 +36,10 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
         trusted_proxies = ?settings.trusted_proxies,
         signup_mode = ?settings.signup_mode,
         workers = settings.workers,
+        spares = settings.spares.unwrap_or(SPARES),
         "settings"
     );
+    let refill = settings.refill(SPARES);
     let listener = listen(settings.listen, "PORTERO_LISTEN")?;
     let admin_listener = listen(settings.admin_listen, "PORTERO_ADMIN_LISTEN")?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -55,6 +60,7 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
             settings.tenant_requests_per_second.unwrap_or(TENANT_REQUESTS_PER_SECOND),
             settings.tenant_concurrency,
         ),
+        refill,
         site: site.clone(),
         data_dir: settings.data_dir,
     })

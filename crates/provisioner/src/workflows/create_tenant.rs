@@ -7,11 +7,12 @@ use super::subject::Subject;
 use crate::{
     Direction, Plan, TENANT_MIGRATIONS,
     engine::{Step, StepError},
-    server,
+    server::{self, Before, Door},
+    templates,
 };
 use portero_kernel::{ExposeSecret, SecretString, UserId, with_causes};
 use portero_pg::{prove, scram_verifier};
-use portero_registry::{Claim, Registry, RegistryError};
+use portero_registry::{Claim, Origin, Registry, RegistryError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -80,25 +81,39 @@ async fn release(context: &Context) -> Result<(), StepError> {
 async fn drop_everything(context: &Context) -> Result<(), StepError> {
     let Some(subject) = &context.subject else { return Ok(()) };
     let session = subject.on_server().await?;
-    server::drop_database_and_role(&session, &subject.tenant.database, subject.tenant.id).await?;
+    server::drop_database_and_role(&session, &subject.tenant.database, &subject.marks()).await?;
     session.close().await;
     Ok(())
 }
 
+/// The warm way: the spare that was chosen with the name becomes the tenant's. Else a copy of the template, else a database
+/// for all migrations.
 async fn create_database(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
     let session = subject.on_server().await?;
-    server::create_database(&session, &subject.tenant.database, subject.tenant.id).await?;
-    session.close().await;
+    let (database, [mark, spare]) = (&subject.tenant.database, subject.marks());
+    let before = server::take_spare(&session, database, &spare, &mark).await?;
+    if before != Before::Spare {
+        let template = templates::find(&session).await?;
+        let (origin, from) = match &template {
+            Some(template) => (Origin::Template, template.name.as_str()),
+            None => (Origin::Migrations, templates::NOTHING),
+        };
+        if before == Before::Nothing {
+            subject.registry.tenant_set_origin(subject.tenant.id, origin, &subject.lease).await?;
+        }
+        server::create_database(&session, database, &mark, from).await?;
+    }
+    subject.leave_on_server(session);
     Ok(())
 }
 
 async fn create_role(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
-    let mut session = subject.on_server().await?;
+    let session = subject.on_server().await?;
     let verifier = scram_verifier(&subject.login.password);
-    server::create_role(&mut session, &subject.role(), &verifier, subject.tenant.id).await?;
-    session.close().await;
+    server::create_role(&session, &subject.role(), Door::Open(&verifier), &subject.marks()).await?;
+    subject.leave_on_server(session);
     Ok(())
 }
 
@@ -107,7 +122,7 @@ async fn grant(context: &Context) -> Result<(), StepError> {
     let session = subject.in_database().await?;
     server::grant_connect(&session, &subject.tenant.database, &subject.role()).await?;
     server::grant_data(&session, &subject.role()).await?;
-    session.close().await;
+    subject.leave_in_database(session);
     Ok(())
 }
 
@@ -117,7 +132,7 @@ async fn migrate(context: &Context) -> Result<(), StepError> {
     let version =
         TENANT_MIGRATIONS.run(&mut session).await.map_err(|error| StepError::Again(with_causes(&error)))?;
     server::restrict_data(&session, &subject.role()).await?;
-    session.close().await;
+    subject.leave_in_database(session);
     Ok(subject.registry.tenant_set_schema_version(subject.tenant.id, version, &subject.lease).await?)
 }
 
@@ -143,7 +158,7 @@ async fn seed_admin(context: &Context) -> Result<(), StepError> {
         .await?;
     }
     txn.commit().await?;
-    session.close().await;
+    subject.leave_in_database(session);
     Ok(())
 }
 
@@ -176,7 +191,7 @@ async fn verify(context: &Context) -> Result<(), StepError> {
     let session = subject.on_server().await?;
     let others = server::other_open_databases(&session, &role, &subject.tenant.database).await?;
     let is_more = server::is_more_than_a_tenants(&session, &role).await?;
-    session.close().await;
+    subject.leave_on_server(session);
     if is_more {
         return Err(StepError::Never(
             "the tenant's role has an attribute or is a member of a role".to_owned(),

@@ -7,7 +7,8 @@ use super::subject::fenced_session;
 use crate::{
     Direction, Plan,
     engine::{Step, StepError},
-    fence, server,
+    fence,
+    server::{self, Mark},
 };
 use portero_kernel::{DatabaseName, JobId, RoleName, TenantId};
 use portero_pg::Session;
@@ -95,14 +96,14 @@ async fn raise_fence(context: &Context) -> Result<(), StepError> {
 
 async fn drop_database(context: &Context) -> Result<(), StepError> {
     let session = context.on_server().await?;
-    server::drop_database(&session, &context.database, context.tenant).await?;
+    server::drop_database(&session, &context.database, &[Mark::tenant(context.tenant)]).await?;
     session.close().await;
     Ok(())
 }
 
 async fn drop_role(context: &Context) -> Result<(), StepError> {
     let session = context.on_server().await?;
-    server::drop_role(&session, &context.role(), context.tenant).await?;
+    server::drop_role(&session, &context.role(), &[Mark::tenant(context.tenant)]).await?;
     session.close().await;
     Ok(())
 }
