@@ -106,6 +106,7 @@ fn cases<F: Flow>(pairs: bool) -> Vec<Case> {
 
 /// Kills jobs at every point there is, with SIGKILL: before and after each log write, before, in and after each effect, on
 /// the way there and on the way back. All come to rest, nothing is lost, and nothing is left.
+#[expect(clippy::print_stdout, reason = "how much was tried is part of the result")]
 pub(crate) async fn killed_at_every_point<F: Flow>() {
     let pairs = std::env::var("PORTERO_KILLS").is_ok_and(|value| value == "all");
     let cases = cases::<F>(pairs);

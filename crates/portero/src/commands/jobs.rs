@@ -226,13 +226,11 @@ async fn abandon(direct: &Direct, id: &str, yes: bool, output: Output) -> Result
 }
 
 fn tell_leftovers(left: &Leftovers, output: Output) {
-    match (&left.unseen, left.on_server.as_slice()) {
-        (Some(why), _) => output.line(format_args!("What is left of it can't be seen: {why}")),
-        (None, []) => output.line("Nothing of it is left on its server."),
-        (None, found) => {
-            output.line(format_args!("Left on its server, and yours to remove: {}", found.join(", ")))
-        }
-    }
+    output.line(match (&left.unseen, left.on_server.as_slice()) {
+        (Some(why), _) => format!("What is left of it can't be seen: {why}"),
+        (None, []) => "Nothing of it is left on its server.".to_owned(),
+        (None, found) => format!("Left on its server, and yours to remove: {}", found.join(", ")),
+    });
 }
 
 /// Asks for a name to be typed, before something that can't be taken back.
