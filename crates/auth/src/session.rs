@@ -26,6 +26,12 @@ impl SessionSecret {
         Self(bytes)
     }
 
+    /// A secret that was derived, so that the same question is answered with the same one. `digest` is a keyed one.
+    #[must_use]
+    pub fn derived(digest: [u8; 32]) -> Self {
+        Self(Zeroizing::new(digest))
+    }
+
     /// Reads the 43 characters of [`SessionSecret::to_text`], in that one spelling.
     ///
     /// # Errors

@@ -187,7 +187,18 @@ impl Registry {
     pub async fn job_insert_with_tenant(&self, job: &NewJob<'_>, tenant: &NewTenant<'_>) -> Result<()> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
-        self.tenant_insert_in_txn(&txn, tenant).await?;
+        self.job_insert_with_tenant_in_txn(&txn, job, tenant).await?;
+        txn.commit().await?;
+        Ok(())
+    }
+
+    pub(crate) async fn job_insert_with_tenant_in_txn(
+        &self,
+        txn: &Transaction<'_>,
+        job: &NewJob<'_>,
+        tenant: &NewTenant<'_>,
+    ) -> Result<()> {
+        self.tenant_insert_in_txn(txn, tenant).await?;
         let secret = self.seal_job_secret(job.id, job.secret);
         txn.execute(
             "INSERT INTO jobs (id, kind, tenant_id, subdomain, secret, claim) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -201,7 +212,6 @@ impl Registry {
         )
         .await?;
         txn.execute("SELECT pg_notify('portero_jobs', $1)", &[&job.id.to_string()]).await?;
-        txn.commit().await?;
         Ok(())
     }
 
