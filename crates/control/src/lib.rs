@@ -2,6 +2,7 @@
 //! a door. This room knows no HTTP, no clap and no HTML.
 
 mod doctor;
+mod invitations;
 mod jobs;
 mod routers;
 mod servers;
@@ -9,11 +10,18 @@ mod signup;
 mod tenants;
 
 pub use doctor::{Check, Health};
+pub use invitations::{InvitationView, NewInvitation};
 pub use jobs::{HandOver, JobView, StepView};
 pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
-pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
+pub use signup::{
+    Asking, Awaited, FieldNames, IN_FLIGHT, LetterFacts, LookAlike, RequestKey, SignUp, SignUpError,
+    SignUpMode, SignUpOutcome, SignedUp, WriteLetter,
+};
 pub use tenants::{Change, TenantError, TenantView};
+
+// What a door writes for [`WriteLetter`], and the mailer sends.
+pub use portero_registry::{Letter, MailRow, MailState};
 
 use portero_auth::Passwords;
 use portero_kernel::Site;
@@ -26,13 +34,35 @@ pub struct Control {
     passwords: Passwords,
     site: Site,
     mode: SignUpMode,
+    in_flight: Option<i64>,
+    write_letter: WriteLetter,
 }
 
 impl Control {
     /// From its parts.
     #[must_use]
     pub fn new(registry: Registry, passwords: Passwords, site: Site, mode: SignUpMode) -> Self {
-        Self { registry, passwords, site, mode }
+        Self { registry, passwords, site, mode, in_flight: None, write_letter: plain_letter }
+    }
+
+    /// With so many companies in the making at once, of those from outside; `0` is no limit.
+    #[must_use]
+    pub fn with_in_flight(mut self, limit: u32) -> Self {
+        self.in_flight = (limit > 0).then_some(i64::from(limit));
+        self
+    }
+
+    /// With the words of these letters.
+    #[must_use]
+    pub fn with_letters(mut self, write: WriteLetter) -> Self {
+        self.write_letter = write;
+        self
+    }
+
+    /// Who may sign up.
+    #[must_use]
+    pub fn sign_up_mode(&self) -> SignUpMode {
+        self.mode
     }
 
     /// Where the platform is on the web.
@@ -46,4 +76,10 @@ impl Control {
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
+}
+
+/// A letter without a door's words, where none was given: the address and the link.
+fn plain_letter(facts: &LetterFacts<'_>) -> Letter {
+    let text = format!("{}\n\n{}\n", facts.address, facts.link);
+    Letter { subject: facts.address.to_owned(), html: String::new(), text }
 }

@@ -1,7 +1,11 @@
 //! The application: its parts put together, run, and stopped in order. `portero dev`, `portero serve` and the tests
 //! build the same one.
 
-use crate::{commands::parse_url, operations};
+use crate::{
+    commands::parse_url,
+    mailer::{Mailer, Smtp},
+    operations,
+};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
 use portero_auth::{MasterKey, Passwords};
@@ -42,9 +46,24 @@ pub(crate) struct Plan {
     pub(crate) trusted_proxies: Vec<IpAddr>,
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
+    pub(crate) signups_in_flight: u32,
+    pub(crate) smtp: Option<Smtp>,
+    pub(crate) mails_per_hour: u32,
+    /// Whether mails that are not sent are shown on the operators' listener.
+    pub(crate) mailbox: Mailbox,
+    pub(crate) login_attempts: u32,
     pub(crate) limits: Limits,
     pub(crate) fair_use: FairUse,
     pub(crate) data_dir: PathBuf,
+}
+
+/// Who may read mails that are not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mailbox {
+    /// Whoever reaches the operators' listener: for development.
+    Shown,
+    /// Nobody.
+    Hidden,
 }
 
 /// A running application.
@@ -88,12 +107,21 @@ impl Application {
         let router = Router::start(registry.clone(), options).await?;
         // As many passwords at once as there are cores, and some seconds' worth of waiting.
         let passwords = Passwords::new(plan.workers, 256 * plan.workers);
-        let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode);
+        let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode)
+            .with_in_flight(plan.signups_in_flight)
+            .with_letters(portero_web::letter);
         let (stop, stopping) = watch::channel(false);
         let (stop_router, router_stops) = watch::channel(false);
 
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
         let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
+        let mailer = Mailer {
+            registry: registry.clone(),
+            smtp: plan.smtp,
+            per_hour: plan.mails_per_hour,
+            apex: plan.site.apex.clone(),
+        };
+        background.push(tokio::spawn(mailer.run(stopping.clone())));
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));
@@ -108,15 +136,18 @@ impl Application {
             fair_use: plan.fair_use,
             refusals: Refusals::default(),
             page: portero_web::problem_page,
+            own: portero_tenant_api::bears_own,
         });
         let operations_data = web::Data::new(operations::Operations {
             name,
             control: control.clone(),
+            mailbox: plan.mailbox,
             router,
             edge: edge.clone(),
             stopping: stopping.clone(),
         });
-        let tenant_api = web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https));
+        let tenant_api =
+            web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https, plan.login_attempts));
         let control = web::Data::new(control);
         let web_data = web::Data::new(Web::new(stopping));
         let public = HttpServer::new(move || {

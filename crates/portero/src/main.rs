@@ -6,6 +6,7 @@ mod application;
 mod budget;
 mod commands;
 mod logging;
+mod mailer;
 mod metrics;
 mod operations;
 mod output;
@@ -57,6 +58,9 @@ enum Command {
     /// Look after the servers that hold companies' databases
     #[command(subcommand)]
     Server(commands::server::ServerCommand),
+    /// Invite companies, where it takes an invitation to sign up
+    #[command(subcommand)]
+    Invite(commands::invite::InviteCommand),
     /// Check everything, and say what to do about what is wrong
     Doctor,
     /// Print a completion script
@@ -99,6 +103,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Serve => commands::serve::run(settings, output).await,
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
         Command::Server(command) => commands::server::run(settings, command, output).await,
+        Command::Invite(command) => commands::invite::run(settings, command, output).await,
         Command::Doctor => commands::doctor::run(settings, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }

@@ -2,11 +2,14 @@
 
 mod apex;
 mod budget;
+mod mailbox;
 mod people;
 mod problem;
+mod signup;
 mod tenant;
 
 pub use budget::{BUDGET, budget_page, configure_operators};
+pub use mailbox::{MAILBOX, mail_html, mail_page, mailbox_page};
 pub use problem::problem_page;
 
 use crate::{Lang, Template, assets, content_security_policy, text::Notice};

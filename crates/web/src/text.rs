@@ -16,6 +16,6 @@ pub use codes::{
 };
 pub use lang::Lang;
 pub use words::{
-    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
-    SignupWords, Words,
+    BudgetWords, Common, ConfirmWords, HomeWords, LandingWords, LoginWords, MailboxWords, ProblemWords,
+    ProgressWords, RefusalWords, SignupWords, Words,
 };

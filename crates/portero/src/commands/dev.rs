@@ -2,7 +2,7 @@
 //! privileges as in production: its own role, no superuser.
 
 use crate::{
-    application::{Application, Plan, listen},
+    application::{Application, Mailbox, Plan, listen},
     commands::asked_to_stop,
     output::{Failure, Output},
     settings::Settings,
@@ -104,6 +104,11 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
             trusted_proxies: settings.trusted_proxies,
             workers: settings.workers,
             signup_mode: settings.signup_mode,
+            signups_in_flight: settings.signups_in_flight,
+            mailbox: if settings.smtp.is_none() { Mailbox::Shown } else { Mailbox::Hidden },
+            smtp: settings.smtp,
+            mails_per_hour: settings.mails_per_hour,
+            login_attempts: settings.login_attempts_per_account.unwrap_or(0),
             limits: Limits::new(
                 settings.signup_per_address_hour.unwrap_or(0),
                 settings.login_per_address_minute.unwrap_or(0),
@@ -162,6 +167,7 @@ fn greet(output: Output, site: &Site, admin: SocketAddr, data_dir: &Path, cluste
     output.line("Portero is running.\n");
     output.line(format_args!("  Open    {}", site.apex_url()));
     output.line(format_args!("  Health  http://{admin}/healthz"));
+    output.line(format_args!("  Mail    http://{admin}{}", portero_web::MAILBOX));
     output.line(format_args!("  Budget  http://{admin}{}", portero_web::BUDGET));
     output.line(format_args!(
         "  Data    {} (PostgreSQL {} on port {})",

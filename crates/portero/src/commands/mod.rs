@@ -2,6 +2,7 @@
 
 pub(crate) mod dev;
 pub(crate) mod doctor;
+pub(crate) mod invite;
 pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod tenant;

@@ -22,7 +22,7 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
     };
     let signup = format!("{apex}/signup");
     let action = match problem.kind {
-        Kind::TenantNotFound => Some(Action { way: Way::Signup, href: &signup }),
+        Kind::TenantNotFound | Kind::LinkSpent => Some(Action { way: Way::Signup, href: &signup }),
         Kind::Unauthorized | Kind::WrongCredentials => Some(Action { way: Way::Login, href: "/login" }),
         Kind::HostInvalid => Some(Action { way: Way::Home, href: &apex }),
         _ if problem.retry_after_secs().is_some() => Some(Action { way: Way::Retry, href: &visit.path }),
@@ -64,11 +64,14 @@ fn words_for(kind: Kind) -> Words {
         Kind::Unauthorized | Kind::WrongCredentials | Kind::Forbidden => Words::Forbidden,
         Kind::CrossOrigin => Words::CrossSite,
         Kind::SignUpsClosed => Words::SignupClosed,
+        Kind::InvitationNeeded => Words::InvitationNeeded,
+        Kind::LinkSpent => Words::LinkSpent,
         Kind::TooLarge => Words::TooLarge,
         Kind::TooManyRequests => Words::TooManyRequests,
         Kind::Taken
         | Kind::LastAdmin
         | Kind::Invalid
+        | Kind::KeyReused
         | Kind::Malformed
         | Kind::TooSlow
         | Kind::UnsupportedMediaType => Words::BadRequest,
