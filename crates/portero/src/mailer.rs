@@ -13,7 +13,7 @@ use lettre::{
 };
 use portero_control::MailRow;
 use portero_kernel::{ExposeSecret, HostName, SecretString, with_causes};
-use portero_registry::Registry;
+use portero_registry::{Registry, RegistryError};
 use std::{fmt, time::Duration};
 use tokio::sync::watch;
 
@@ -95,16 +95,20 @@ impl Mailer {
             self.registry.signups_prune().await?;
             self.registry.outbox_prune().await
         };
-        // A registry that is away is told of elsewhere; it is tried again in a minute.
-        if let Err(error) = pruned.await {
-            tracing::debug!(error = with_causes(&error), "what sign-ups left could not be cleared away");
+        match pruned.await {
+            Ok(()) | Err(RegistryError::Unavailable(_)) => {}
+            Err(error) => {
+                tracing::error!(error = with_causes(&error), "what sign-ups left could not be cleared away");
+            }
         }
     }
 
     async fn send_some(&self, smtp: &Smtp) {
         match self.registry.mails_take(AT_ONCE, i64::from(self.per_hour)).await {
             Ok(mails) => drop(join_all(mails.iter().map(|mail| self.send(smtp, mail))).await),
-            Err(error) => tracing::debug!(error = with_causes(&error), "the outbox could not be read"),
+            // A registry that is away is told of elsewhere.
+            Err(RegistryError::Unavailable(_)) => {}
+            Err(error) => tracing::error!(error = with_causes(&error), "the outbox could not be read"),
         }
     }
 
@@ -126,7 +130,7 @@ impl Mailer {
         &self,
         row: &MailRow,
         error: &smtp::Error,
-    ) -> std::result::Result<(), portero_registry::RegistryError> {
+    ) -> std::result::Result<(), RegistryError> {
         let kind = match error.status() {
             Some(code) => format!("the server answered {code}"),
             None if error.is_timeout() => "the server took too long".to_owned(),

@@ -96,8 +96,8 @@ impl Registry {
                  WHERE id IN (SELECT id FROM outbox
                               WHERE sent_at IS NULL AND failed_at IS NULL AND next_at <= now() AND expires_at > now()
                               ORDER BY next_at
-                              LIMIT CASE WHEN $2 = 0 THEN $1
-                                         ELSE least($1, greatest(0, $2 - (SELECT count(*) FROM outbox
+                              LIMIT CASE WHEN $2::bigint = 0 THEN $1::bigint
+                                         ELSE least($1::bigint, greatest(0, $2::bigint - (SELECT count(*) FROM outbox
                                                                           WHERE sent_at > now() - interval '1 hour'))) END
                               FOR UPDATE SKIP LOCKED)
                  RETURNING id, message, attempts, created_at, sent_at, failed_at",
