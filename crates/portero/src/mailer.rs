@@ -126,11 +126,7 @@ impl Mailer {
     }
 
     /// What a server says may hold the address: the log and the registry have the kind alone.
-    async fn not_sent(
-        &self,
-        row: &MailRow,
-        error: &smtp::Error,
-    ) -> std::result::Result<(), RegistryError> {
+    async fn not_sent(&self, row: &MailRow, error: &smtp::Error) -> std::result::Result<(), RegistryError> {
         let kind = match error.status() {
             Some(code) => format!("the server answered {code}"),
             None if error.is_timeout() => "the server took too long".to_owned(),

@@ -10,7 +10,11 @@ use portero_control::Control;
 use portero_edge::{Edge, Kind, Problem};
 use portero_registry::RegistryError;
 use portero_router::{Figures, Router};
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 use tokio::{sync::watch, time::timeout};
 use uuid::Uuid;
 
@@ -99,7 +103,7 @@ async fn budget(request: HttpRequest, operations: web::Data<Operations>) -> Resu
 
 /// The newest mails, where they aren't sent.
 async fn mailbox(request: HttpRequest, operations: web::Data<Operations>) -> Result<HttpResponse, Problem> {
-    operations.check_mailbox()?;
+    operations.check_mailbox(&request)?;
     portero_web::mailbox_page(&request, operations.control.registry().mails(MAILS).await?)
 }
 
@@ -108,22 +112,30 @@ async fn mail(
     operations: web::Data<Operations>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
-    operations.check_mailbox()?;
+    operations.check_mailbox(&request)?;
     portero_web::mail_page(&request, operations.control.registry().mail_by_id(*id).await?)
 }
 
-async fn mail_html(operations: web::Data<Operations>, id: web::Path<Uuid>) -> Result<HttpResponse, Problem> {
-    operations.check_mailbox()?;
+async fn mail_html(
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    operations.check_mailbox(&request)?;
     portero_web::mail_html(operations.control.registry().mail_by_id(*id).await?)
 }
 
 impl Operations {
-    /// Mails carry links that open something: they are shown in development alone.
-    fn check_mailbox(&self) -> Result<(), Problem> {
-        match self.mailbox {
-            Mailbox::Shown => Ok(()),
-            Mailbox::Hidden => Err(Problem::new(Kind::NotFound)),
-        }
+    /// Mails carry links that open something: they are shown in development alone, and to who asks this machine by its
+    /// own name, which a page of another site that had its name led here doesn't.
+    fn check_mailbox(&self, request: &HttpRequest) -> Result<(), Problem> {
+        let host =
+            request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let name = host.strip_prefix("localhost");
+        let local = name.is_some_and(|port| port.is_empty() || port.starts_with(':'))
+            || host.parse::<SocketAddr>().is_ok()
+            || host.parse::<IpAddr>().is_ok();
+        if self.mailbox == Mailbox::Shown && local { Ok(()) } else { Err(Problem::new(Kind::NotFound)) }
     }
 }
 

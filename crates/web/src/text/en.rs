@@ -68,11 +68,11 @@ pub(super) static WORDS: Words = Words {
     confirm: ConfirmWords {
         sent_title: "Look into your mail",
         sent_text: "We've sent you a link. Open it and press the button: then your door is made.",
-        sent_hint: "Nothing is made before that. The name is held for you as long as the link works, which is 6 hours.",
+        sent_hint: "Nothing is made before that. The name is held for you as long as the link works; the mail says how long.",
         sent_again: "No mail? Look among the unwanted ones. If you mistyped your address, sign up again with another name.",
         title: |company| format!("Open the door of {company}"),
         text: "One press, and your company's address and database are made.",
-        submit: "Make it",
+        submit: "Open my door",
         not_you: "You didn't ask for this? Close this page: nothing happens.",
         busy: "Many companies are being made right now. Wait a few seconds and press again: your link is still good.",
         subject: |address| format!("Confirm {address}"),

@@ -68,11 +68,11 @@ pub(super) static WORDS: Words = Words {
     confirm: ConfirmWords {
         sent_title: "Mira tu correo",
         sent_text: "Te enviamos un enlace. Ábrelo y pulsa el botón: entonces se hace tu puerta.",
-        sent_hint: "Antes de eso no se hace nada. El nombre se te guarda mientras el enlace sirva, que son 6 horas.",
+        sent_hint: "Antes de eso no se hace nada. El nombre se te guarda mientras el enlace sirva; el correo dice cuánto.",
         sent_again: "¿No llega? Mira entre los no deseados. Si escribiste mal tu dirección, regístrate de nuevo con otro nombre.",
         title: |company| format!("Abre la puerta de {company}"),
         text: "Una pulsación, y se hacen la dirección y la base de datos de tu empresa.",
-        submit: "Hacerla",
+        submit: "Abrir mi puerta",
         not_you: "¿No lo pediste tú? Cierra esta página: no pasa nada.",
         busy: "Se están haciendo muchas empresas ahora mismo. Espera unos segundos y pulsa de nuevo: tu enlace sigue sirviendo.",
         subject: |address| format!("Confirma {address}"),
