@@ -111,7 +111,8 @@ fn skeleton(label: &str) -> String {
     for (place, c) in text.char_indices() {
         let between_letters = !is_digit(place.checked_sub(1)) && !is_digit(Some(place + 1));
         let doubled = c.is_ascii_lowercase() && seen.ends_with(c);
-        if !(c == '-' && between_letters) && !doubled {
+        let overlooked = doubled || c == '-' && between_letters;
+        if !overlooked {
             seen.push(c);
         }
     }

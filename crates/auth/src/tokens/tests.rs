@@ -364,7 +364,7 @@ fn a_sessions_secret_tells_who_issued_it_and_until_when() {
     assert!(ours.issued_session(&secret, now));
     assert!(!ours.issued_session(&secret, now + Duration::from_secs(61)));
     assert!(!theirs.issued_session(&secret, now));
-    assert!(!ours.issued_session(&crate::SessionSecret::generate(), now));
+    assert!(!ours.issued_session(&SessionSecret::generate(), now));
     assert_ne!(secret.digest(), ours.issue_session(now, Duration::from_secs(60)).digest());
     assert_ne!(ours.account("ana@acme.test"), theirs.account("ana@acme.test"));
 }

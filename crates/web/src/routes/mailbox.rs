@@ -53,7 +53,7 @@ pub fn mail_page(request: &HttpRequest, row: Option<MailRow>) -> Result<HttpResp
         frame: Frame::apex(visit.lang, &path),
         to: &mail.to,
         subject: &mail.letter.subject,
-        lines: mail.letter.text.lines().collect(),
+        lines: mail.letter.text.lines().filter(|line| !line.is_empty()).collect(),
         html_href: &html_href,
     };
     visit.page(StatusCode::OK, &page).map(kept_to_itself)
