@@ -8,15 +8,14 @@ pub use confirm::{Awaited, LetterFacts, WriteLetter};
 use crate::{Control, invitations::token_digest};
 use portero_auth::{AuthError, Claimant, Password, Passwords, SessionSecret};
 use portero_kernel::{
-    CompanyName, DatabaseName, EmailAddress, ExposeSecret, FieldError, Fields, JobId, Refusal, SecretString,
-    ServerId, Subdomain, TenantId, UserId,
+    CompanyName, DatabaseName, EmailAddress, FieldError, Fields, JobId, Refusal, SecretString, ServerId,
+    Subdomain, TenantId, UserId,
 };
 use portero_provisioner::workflows::create_tenant;
 use portero_registry::{
-    Bound, InvitationState, KeyAnswer, Letter, Mail, NewJob, NewPending, NewTenant, RegistryError, SignUpKey,
-    TenantLogin, Terms, Token,
+    InvitationState, KeyAnswer, NewJob, NewTenant, RegistryError, SignUpKey, TenantLogin, Terms, Token,
 };
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 use uuid::Uuid;
 
 /// How many companies may be in the making at once, unless set: what some minutes' work is.

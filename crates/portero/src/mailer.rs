@@ -40,7 +40,7 @@ impl Smtp {
     ///
     /// # Errors
     /// A sentence that names the setting, without the password.
-    pub(crate) fn new(url: SecretString, from: &str) -> Result<Self> {
+    pub(crate) fn new(url: &SecretString, from: &str) -> Result<Self> {
         let from: Mailbox = from
             .parse()
             .map_err(|_| anyhow!("mail_from can't be {from:?}: Portero <no-reply@ejemplo.com>"))?;
@@ -79,7 +79,7 @@ impl Mailer {
             if let Some(smtp) = &self.smtp {
                 self.send_some(smtp).await;
             }
-            if looks % PRUNE_EVERY == 0 {
+            if looks.is_multiple_of(PRUNE_EVERY) {
                 self.prune().await;
             }
             looks = looks.wrapping_add(1);

@@ -202,7 +202,7 @@ impl Raw {
         };
         let smtp = match (self.smtp_url, self.mail_from) {
             (None, None) => None,
-            (Some(url), Some(from)) => Some(Smtp::new(SecretString::from(url), &from)?),
+            (Some(url), Some(from)) => Some(Smtp::new(&SecretString::from(url), &from)?),
             (Some(_), None) => bail!("smtp_url is set and mail_from isn't: whom do mails come from?"),
             (None, Some(_)) => bail!("mail_from is set and smtp_url isn't: smtps://user:password@host"),
         };

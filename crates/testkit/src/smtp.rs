@@ -47,7 +47,11 @@ impl Received {
     #[must_use]
     pub fn link(&self, beginning: &str) -> String {
         let at = self.text.find(beginning).unwrap_or_else(|| panic!("no {beginning} in {}", self.text));
-        self.text[at..].split(|c: char| c.is_whitespace() || c == '"' || c == '<').next().unwrap().to_owned()
+        self.text[at..]
+            .split(|c: char| c.is_whitespace() || c == '"' || c == '<')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The value of a header.
