@@ -159,11 +159,20 @@ impl Registry {
     pub async fn job_insert_with_tenant(&self, job: &NewJob<'_>, tenant: &NewTenant<'_>) -> Result<()> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
-        self.tenant_insert_in_txn(&txn, tenant).await?;
-        self.job_insert_in_txn(&txn, job, tenant.id, tenant.subdomain).await?;
+        self.job_insert_with_tenant_in_txn(&txn, job, tenant).await?;
         self.note_in_txn(&txn, Some(tenant.id)).await?;
         txn.commit().await?;
         Ok(())
+    }
+
+    pub(crate) async fn job_insert_with_tenant_in_txn(
+        &self,
+        txn: &Transaction<'_>,
+        job: &NewJob<'_>,
+        tenant: &NewTenant<'_>,
+    ) -> Result<()> {
+        self.tenant_insert_in_txn(txn, tenant).await?;
+        self.job_insert_in_txn(txn, job, tenant.id, tenant.subdomain).await
     }
 
     /// Writes a job for a tenant that is there.
