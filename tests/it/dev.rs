@@ -14,6 +14,7 @@ struct Dev {
     location: String,
     url: String,
     admin_url: String,
+    console_url: String,
 }
 
 fn args(data_dir: &Path) -> [&str; 8] {
@@ -39,6 +40,7 @@ impl Dev {
             http,
             postgres_port: u16::try_from(postgres["port"].as_u64().unwrap()).unwrap(),
             admin_url: greeting["admin_url"].as_str().unwrap().to_owned(),
+            console_url: greeting["console_url"].as_str().unwrap().to_owned(),
             url: url.to_owned(),
             location: postgres["location"].as_str().unwrap().to_owned(),
         }
@@ -160,7 +162,7 @@ async fn mails_land_in_a_mailbox_where_they_can_be_read_and_do_nothing() {
     let env = BTreeMap::from([("PORTERO_SIGNUP_MODE".to_owned(), "confirm".to_owned())]);
     let dev = Dev::start_with(&data_dir, &env).await;
     let chrome = Chrome::start(ChromeOptions::default()).await;
-    chrome.open(&format!("{}/mailbox", dev.admin_url)).await;
+    chrome.open(&dev.console_url).await;
     let hostile = "<script>document.title='owned'</script><img src=x>";
     let admin = json!({ "email": "ana@acme.example", "password": new_password() });
     let body = json!({ "name": hostile.replace('/', "|"), "subdomain": "acme", "admin": admin });
@@ -174,13 +176,19 @@ async fn mails_land_in_a_mailbox_where_they_can_be_read_and_do_nothing() {
     let path = chrome.page.current_url().await.unwrap().path().to_owned();
     let admin = Http::operators();
     admin.lead_to(dev.admin_url.strip_prefix("http://").unwrap().parse().unwrap());
-    let html = admin.request("GET", "localhost", &format!("{path}/html")).send().await.expect(200);
+    let cookie = chrome.page.get_named_cookie("portero_operator").await.unwrap();
+    let cookie = format!("portero_operator={}", cookie.value());
+    let html = admin.request("GET", "localhost", &format!("{path}/html")).header("cookie", &cookie);
+    let html = html.send().await.expect(200);
     let policy = html.header("content-security-policy").unwrap();
     assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "{policy}");
     assert!(!html.text().contains("<img") && !html.text().contains("<script"), "{}", html.text());
     assert_eq!(html.header("cache-control"), Some("no-store"));
-    let stranger = admin.request("GET", "evil.example", &path).send().await;
-    assert_eq!(stranger.status, 404, "a name that was led here");
+    for stranger in ["/mailbox", &path, &format!("{path}/html")] {
+        admin.request("GET", "localhost", stranger).send().await.expect_problem(401, "unauthorized");
+    }
+    let led_here = admin.request("GET", "evil.example", &path).header("cookie", &cookie).send().await;
+    assert_eq!(led_here.status, 421, "a name that was led here");
     // The link in the plain text leads to the button.
     chrome.click(".mail-text a").await;
     chrome.find("[data-confirm]").await;

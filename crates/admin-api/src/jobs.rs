@@ -54,5 +54,5 @@ pub(crate) async fn abandon(operator: Operator, id: web::Path<String>, Json(body
 }
 
 async fn find(operator: &Operator, id: &str) -> Result<JobDetails, Problem> {
-    Ok(operator.control().job_details(id).await.map_err(crate::problems::job)?)
+    operator.control().job_details(id).await.map_err(crate::problems::job)
 }

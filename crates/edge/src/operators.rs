@@ -96,7 +96,7 @@ fn answered_host(host: &str, names: &[String], https: bool) -> Option<OperatorsH
     let ip = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     let plain = ip.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost");
     let named = names.iter().any(|known| known == name);
-    (plain || named).then(|| OperatorsHost { secure: named && https, authority })
+    (plain || named).then_some(OperatorsHost { secure: named && https, authority })
 }
 
 /// Whether no page asks, or one of this very origin. Unlike companies' doors this one has neighbours on other ports of the
