@@ -131,7 +131,7 @@ fn schemas() -> Value {
         "TenantList": object(&[("tenants", "Tenant[]"), ("next", "string?")], &[]),
         "Known": object(&[("routers", "integer"), ("late", "string[]")], &[]),
         "Change": object(&changed, &[("pause_reason", "string")]),
-        "NewTenant": object(&[("name", "string"), ("subdomain", "string"), ("admin", "NewAdmin")], &[]),
+        "NewTenant": object(&[("name", "string"), ("subdomain", "string"), ("admin", "NewAdmin")], &[("allow_look_alike", "boolean")]),
         "NewAdmin": object(&[("email", "string"), ("password", "string")], &[]),
         "NewTenantAccepted": object(&[("id", "uuid"), ("name", "string"), ("subdomain", "string"), ("status", "string"), ("url", "string"), ("job", "uuid")], &[]),
         "Pause": object(&[], &[("reason", "string"), ("drain_secs", "integer")]),

@@ -61,6 +61,9 @@ pub(crate) fn sign_up(error: SignUpError) -> Problem {
     match error {
         SignUpError::Invalid(errors) => Problem::invalid(errors),
         SignUpError::Taken(_) => Problem::taken("subdomain"),
+        SignUpError::LookAlike(name, other) => Problem::taken("subdomain").detail(format!(
+            "{name} reads like {other}, which is another company's: `allow_look_alike` to have it nonetheless"
+        )),
         SignUpError::Registry(error) => error.into(),
         error => Problem::new(Kind::Overloaded).detail(error.to_string()),
     }

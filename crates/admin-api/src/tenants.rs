@@ -2,7 +2,7 @@
 
 use crate::{Operator, limit, problems::confirmed};
 use actix_web::{HttpResponse, web};
-use portero_control::{FieldNames, Grace, Purge, SignUp};
+use portero_control::{FieldNames, Grace, LookAlike, Purge, SignUp};
 use portero_edge::{Json, Kind, Problem};
 use portero_kernel::Subdomain;
 use serde::Deserialize;
@@ -45,6 +45,9 @@ pub(crate) struct NewTenant {
     name: String,
     subdomain: String,
     admin: NewAdmin,
+    /// To have the name though it reads like another company's.
+    #[serde(default)]
+    allow_look_alike: bool,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +64,8 @@ pub(crate) async fn create(operator: Operator, Json(body): Json<NewTenant>) -> A
         email: &body.admin.email,
         password: &body.admin.password,
     };
-    let taken_on = operator.control().create_tenant(&form, FieldNames::API, None).await;
+    let look_alike = if body.allow_look_alike { LookAlike::Allowed } else { LookAlike::Refused };
+    let taken_on = operator.control().create_tenant(&form, FieldNames::API, look_alike).await;
     let taken_on = taken_on.map_err(crate::problems::sign_up)?;
     Ok(HttpResponse::Accepted().json(json!({
         "id": taken_on.tenant,

@@ -3,6 +3,7 @@
 //!
 //! - [`MasterKey`] is the one secret an operator keeps; every other key is derived from it.
 //! - [`Sealer`] encrypts what the registry stores, bound to its tenant and its column.
+//! - [`Digester`] makes what the registry looks guessable values up by.
 //! - [`Password`] is one that may be chosen; [`Passwords`] judges, hashes and verifies, a few at a time, and for no
 //!   [`Claimant`] more than its share.
 //! - [`SessionSecret`] is what a session cookie carries; only its digest is stored.
@@ -14,6 +15,7 @@
 //! Next: `registry` for where sealed secrets and digests are kept, `tenant-api` for where tokens are shown.
 
 mod chain;
+mod digest;
 mod keyed;
 mod master_key;
 mod operator_token;
@@ -24,6 +26,7 @@ mod session;
 mod tokens;
 
 pub use chain::{Chain, Link};
+pub use digest::Digester;
 pub use master_key::{MasterKey, MasterKeyError};
 pub use operator_token::{NotAnOperatorToken, OperatorToken};
 pub use password::Password;

@@ -5,14 +5,15 @@
 //! in the noun's own file. Sign-ups that are refused are not written down: anybody can make as many as they like.
 
 use crate::{
-    Change, Control, FieldNames, Grace, JobError, Leftovers, OperatorError, OperatorView, Purge, ServerError,
-    ServerView, SignUp, SignUpError, SignedUp, TenantError,
+    Asking, Change, Control, FieldNames, Grace, JobError, Leftovers, LookAlike, NewInvitation, OperatorError,
+    OperatorView, Purge, ServerError, ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp, TenantError,
 };
 use portero_auth::{OperatorToken, SessionSecret};
-use portero_kernel::{JobId, OperatorId, SecretString, Subdomain};
+use portero_kernel::{EmailAddress, JobId, OperatorId, SecretString, Subdomain};
 use portero_registry::{Actor, Entry, Outcome, RegistryError};
 use serde_json::{Value, json};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Characters of a text from outside that are written down.
 const LONGEST: usize = 100;
@@ -36,8 +37,11 @@ impl Control {
         Self { actor, ..self.clone() }
     }
 
-    /// Takes a company on from outside, if sign-ups are open. `claim` is the SHA-256 of what its browser will show to be
-    /// led in.
+    /// Takes a company on from outside, in the way that the mode says.
+    ///
+    /// With a key, the same request gets the same answer for a day: also after a crash, and while the first is still under
+    /// way. Who has the key and the whole body, the password in it, is taken for the one who asked, wherever they are now;
+    /// within a network a key means one body. What was refused left nothing behind, and is looked at anew.
     ///
     /// # Errors
     /// [`SignUpError`].
@@ -45,13 +49,24 @@ impl Control {
         &self,
         form: &SignUp<'_>,
         names: FieldNames,
-        claim: Option<&[u8]>,
-    ) -> Result<SignedUp, SignUpError> {
+        asking: &Asking<'_>,
+    ) -> Result<SignUpOutcome, SignUpError> {
         let act = Act { verb: "tenant.sign-up", subdomain: None, details: json!({}) };
-        self.done(act, async |control| control.take_on_if_open(form, names, claim).await).await
+        self.noting(&self.entry(act)).take_on_if_open(form, names, asking).await
     }
 
-    /// Takes a company on, for an operator.
+    /// Takes the company on that waits for this link; it works once. `claim` is the SHA-256 of what the browser that
+    /// confirms will show to be led in.
+    ///
+    /// # Errors
+    /// [`SignUpError::LinkSpent`], [`SignUpError::Busy`] (the link is good for another try), and whatever else happened to
+    /// the name meanwhile.
+    pub async fn confirm(&self, token: &str, claim: &[u8]) -> Result<SignedUp, SignUpError> {
+        let act = Act { verb: "tenant.sign-up", subdomain: None, details: json!({ "confirmed": true }) };
+        self.noting(&self.entry(act)).do_confirm(token, claim).await
+    }
+
+    /// Takes a company on, for an operator: whatever the mode, and whatever is under way.
     ///
     /// # Errors
     /// [`SignUpError`].
@@ -59,11 +74,42 @@ impl Control {
         &self,
         form: &SignUp<'_>,
         names: FieldNames,
-        claim: Option<&[u8]>,
+        look_alike: LookAlike,
     ) -> Result<SignedUp, SignUpError> {
-        let details = json!({ "name": cut(form.company), "asked": cut(form.subdomain) });
+        let allowed = look_alike == LookAlike::Allowed;
+        let details =
+            json!({ "name": cut(form.company), "asked": cut(form.subdomain), "look_alike": allowed });
         let act = Act { verb: "tenant.create", subdomain: None, details };
-        self.done(act, async |control| control.take_on(form, names, claim).await).await
+        self.done(act, async |control| control.take_on(form, names, look_alike).await).await
+    }
+
+    /// Makes an invitation.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn invite(
+        &self,
+        email: Option<&EmailAddress>,
+        subdomain: Option<&Subdomain>,
+        life: Duration,
+    ) -> Result<NewInvitation, RegistryError> {
+        let id = Uuid::now_v7();
+        // The address is sealed where it is kept, and stays out of here.
+        let details = json!({
+            "invitation": id, "personal": email.is_some(), "for": subdomain.map(Subdomain::as_str),
+            "life_secs": life.as_secs(),
+        });
+        let act = Act { verb: "invitation.create", subdomain: None, details };
+        self.done(act, async |control| control.do_invite(id, email, subdomain, life).await).await
+    }
+
+    /// Takes an invitation back; says whether it was good until now. One that wasn't is not written down.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn revoke_invitation(&self, id: Uuid) -> Result<bool, RegistryError> {
+        let act = Act::on("invitation.revoke", "invitation", &id.to_string());
+        self.noting(&self.entry(act)).registry.invitation_revoke(id).await
     }
 
     /// Shuts a tenant's door: its role is fenced out of the database and every request is answered `tenant-paused`, by
@@ -234,33 +280,42 @@ impl Control {
         self.done(act, async |control| control.do_operator_log_in(operator).await).await
     }
 
-    /// Does it, and writes it down.
-    async fn done<T, E: Fault>(
-        &self,
-        act: Act,
-        work: impl AsyncFnOnce(&Self) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut entry = Entry {
+    fn entry(&self, act: Act) -> Entry {
+        Entry {
             actor: self.actor.clone(),
             verb: act.verb,
             outcome: Outcome::Done,
             tenant: None,
             subdomain: act.subdomain.as_ref().map(ToString::to_string),
             details: act.details,
-        };
-        let noting = Self { registry: self.registry.noting(entry.clone()), ..self.clone() };
+        }
+    }
+
+    /// This one, with the change that it makes next written down in its transaction. Where nothing changes, nothing is.
+    fn noting(&self, entry: &Entry) -> Self {
+        Self { registry: self.registry.noting(entry.clone()), ..self.clone() }
+    }
+
+    /// Does it, and writes it down.
+    async fn done<T, E: Fault>(
+        &self,
+        act: Act,
+        work: impl AsyncFnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let subdomain = act.subdomain.clone();
+        let mut entry = self.entry(act);
+        let noting = self.noting(&entry);
         let outcome = work(&noting).await;
         match &outcome {
             Ok(_) if noting.registry.has_noted() => return outcome,
             Ok(_) => {}
-            Err(_) if matches!(self.actor, Actor::SignUp { .. }) => return outcome,
             Err(error) => {
                 entry.outcome = error.outcome();
                 entry.details["error"] = Value::from(cut(&error.to_string()));
             }
         }
         // Of one that was renamed or purged meanwhile, the name says enough.
-        if let Some(subdomain) = &act.subdomain
+        if let Some(subdomain) = &subdomain
             && let Ok(Some(tenant)) = self.registry.tenant_by_subdomain(subdomain).await
         {
             entry.tenant = Some(tenant.id);

@@ -5,6 +5,7 @@ mod acts;
 mod audit;
 mod console;
 mod doctor;
+mod invitations;
 mod job_care;
 mod job_events;
 mod jobs;
@@ -19,6 +20,7 @@ mod tenants;
 pub use audit::{AuditReport, AuditView};
 pub use console::{Overview, RouterView, TenantLine, TenantList};
 pub use doctor::{Check, Health};
+pub use invitations::{InvitationView, NewInvitation};
 pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
 pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
@@ -27,11 +29,17 @@ pub use operators::{OperatorError, OperatorView};
 pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
 pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView, SparesView};
-pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
+pub use signup::{
+    Asking, Awaited, FieldNames, IN_FLIGHT, LetterFacts, LookAlike, RequestKey, SignUp, SignUpError,
+    SignUpMode, SignUpOutcome, SignedUp, WriteLetter,
+};
 pub use tenants::{Change, TenantError, TenantView};
 
 // What the lists are asked with, and what is in them.
 pub use portero_registry::{JobLine, JobQuery, TenantFilter, TenantOrder};
+
+// What a door writes for [`WriteLetter`], and the mailer sends.
+pub use portero_registry::{Letter, MailRow, MailState};
 
 use job_events::JobEvents;
 use portero_auth::Passwords;
@@ -48,6 +56,8 @@ pub struct Control {
     passwords: Passwords,
     site: Site,
     mode: SignUpMode,
+    in_flight: Option<i64>,
+    write_letter: WriteLetter,
     job_events: JobEvents,
     actor: Actor,
 }
@@ -61,9 +71,31 @@ impl Control {
             passwords,
             site,
             mode,
+            in_flight: None,
+            write_letter: plain_letter,
             job_events: JobEvents::default(),
             actor: Actor::System { task: "portero" },
         }
+    }
+
+    /// With so many companies in the making at once, of those from outside; `0` is no limit.
+    #[must_use]
+    pub fn with_in_flight(mut self, limit: u32) -> Self {
+        self.in_flight = (limit > 0).then_some(i64::from(limit));
+        self
+    }
+
+    /// With the words of these letters.
+    #[must_use]
+    pub fn with_letters(mut self, write: WriteLetter) -> Self {
+        self.write_letter = write;
+        self
+    }
+
+    /// Who may sign up.
+    #[must_use]
+    pub fn sign_up_mode(&self) -> SignUpMode {
+        self.mode
     }
 
     /// Where the platform is on the web.
@@ -77,4 +109,10 @@ impl Control {
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
+}
+
+/// A letter without a door's words, where none was given: the address and the link.
+fn plain_letter(facts: &LetterFacts<'_>) -> Letter {
+    let text = format!("{}\n\n{}\n", facts.address, facts.link);
+    Letter { subject: facts.address.to_owned(), html: String::new(), text }
 }

@@ -1,7 +1,12 @@
 //! The one layer around everything: whose door is this, may this page ask, a request id, the headers that every answer
 //! bears, and problems in the form their reader wants. One layer rather than three, since each costs on every request.
 
-use crate::{ClientAddress, Edge, Kind, Problem, context::Here, fair_use::Place, gate, origin};
+use crate::{
+    ClientAddress, Edge, Kind, Problem,
+    context::Here,
+    fair_use::{Place, Who},
+    gate, origin,
+};
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BoxBody, EitherBody, MessageBody},
@@ -89,7 +94,11 @@ fn admit<'a>(edge: &'a Edge, request: &HttpRequest) -> Result<Option<Place<'a>>,
         Some(Here::Tenant(route)) if !request.path().starts_with(gate::STATIC) => route.tenant,
         _ => return Ok(None),
     };
-    edge.fair_use.enter(tenant).map_err(|unfair| {
+    if !edge.fair_use.is_limited() {
+        return Ok(None);
+    }
+    let who = if (edge.own)(request, tenant) { Who::Own } else { Who::Stranger };
+    edge.fair_use.enter(tenant, who).map_err(|unfair| {
         edge.refusals.unfair(unfair);
         Problem::from(unfair)
     })

@@ -30,12 +30,16 @@ pub use refusals::Refusals;
 pub use sightings::{Sight, Sighted, Sightings};
 
 use actix_web::{HttpRequest, Route, guard, web};
-use portero_kernel::Site;
+use portero_kernel::{Site, TenantId};
 use portero_router::Router;
 use std::net::IpAddr;
 
 /// Draws a problem as a page, for browsers.
 pub type DrawProblem = fn(&HttpRequest, &Problem, request_id: &str) -> ProblemPage;
+
+/// Whether a request bears something that this company has issued: a token, or a session's cookie. It is asked for every
+/// request of a company, and does no I/O; what it verified it leaves in the request, so that nobody verifies it again.
+pub type BearsOwn = fn(&HttpRequest, TenantId) -> bool;
 
 /// A problem as a page.
 pub struct ProblemPage {
@@ -65,6 +69,8 @@ pub struct Edge {
     pub sightings: Sightings,
     /// How problems look in a browser.
     pub page: DrawProblem,
+    /// Who is one of a company's own.
+    pub own: BearsOwn,
 }
 
 /// A route for reading: GET, and HEAD, which is GET without its body.

@@ -83,6 +83,14 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     }
 }
 
+impl ClientAddress {
+    /// The network that this address counts by: itself, or the /64 of an IPv6 one, which is what one customer has.
+    #[must_use]
+    pub fn network(self) -> IpAddr {
+        network_of(self.0)
+    }
+}
+
 fn turn(limiter: &Limiter<IpAddr>, address: IpAddr) -> Result<(), Problem> {
     limiter
         .take(&network_of(address))

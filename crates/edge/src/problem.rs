@@ -89,6 +89,12 @@ kinds! {
     LastAdmin CONFLICT "last-admin" "The last admin of a company can't be removed, disabled or made a member",
     /// Sign-ups are closed.
     SignUpsClosed FORBIDDEN "sign-ups-closed" "Sign-ups are closed at the moment",
+    /// It takes an invitation to sign up, and this is none, or no longer.
+    InvitationNeeded FORBIDDEN "invitation-needed" "Signing up takes an invitation that is still good",
+    /// The link of a mail was used, has expired, or never was one.
+    LinkSpent GONE "link-spent" "This link is no longer good",
+    /// The same key came with another body.
+    KeyReused UNPROCESSABLE_ENTITY "idempotency-key-reused" "This Idempotency-Key was used for another request",
     /// Fields at fault; they are named.
     Invalid UNPROCESSABLE_ENTITY "invalid" "Some fields need your attention",
     /// A body that can't be read at all.
@@ -183,6 +189,13 @@ impl Problem {
     #[must_use]
     pub(crate) fn to(mut self, url: String) -> Self {
         self.instead = Some(url);
+        self
+    }
+
+    /// With the seconds after which another try makes sense.
+    #[must_use]
+    pub const fn wait(mut self, secs: u64) -> Self {
+        self.wait_secs = Some(secs);
         self
     }
 

@@ -19,7 +19,7 @@ pub use names::{CompanyName, DatabaseName, EmailAddress, NotOpaque, RoleName};
 pub use refusal::{FieldError, Fields, Refusal};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use site::Site;
-pub use subdomain::Subdomain;
+pub use subdomain::{Reserved, Subdomain};
 
 /// The version of a schema: the number of its newest applied migration. `0` is an empty database.
 pub type SchemaVersion = i32;

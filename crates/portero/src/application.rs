@@ -1,7 +1,11 @@
 //! The application: its parts put together, run, and stopped in order. `portero dev`, `portero serve` and the tests
 //! build the same one.
 
-use crate::{commands::parse_url, operations, security};
+use crate::{
+    commands::parse_url,
+    mailer::{Mailer, Smtp},
+    operations, security,
+};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
 use portero_admin_api::AdminApi;
@@ -44,10 +48,25 @@ pub(crate) struct Plan {
     pub(crate) admin_hosts: Vec<String>,
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
+    pub(crate) signups_in_flight: u32,
+    pub(crate) smtp: Option<Smtp>,
+    pub(crate) mails_per_hour: u32,
+    /// Whether mails that are not sent are shown on the operators' listener.
+    pub(crate) mailbox: Mailbox,
+    pub(crate) login_attempts: u32,
     pub(crate) limits: Limits,
     pub(crate) fair_use: FairUse,
     pub(crate) refill: RefillOptions,
     pub(crate) data_dir: PathBuf,
+}
+
+/// Who may read mails that are not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mailbox {
+    /// Whoever reaches the operators' listener: for development.
+    Shown,
+    /// Nobody.
+    Hidden,
 }
 
 /// A running application.
@@ -92,19 +111,28 @@ impl Application {
         let router = Router::start(registry.clone(), options).await?;
         // As many passwords at once as there are cores, and some seconds' worth of waiting.
         let passwords = Passwords::new(plan.workers, 256 * plan.workers);
-        let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode);
+        let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode)
+            .with_in_flight(plan.signups_in_flight)
+            .with_letters(portero_web::letter);
         let (stop, stopping) = watch::channel(false);
         let (stop_router, router_stops) = watch::channel(false);
 
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
         let refill = Refill::new(registry.clone(), plan.refill);
         let rounds = web::Data::new(Rounds::default());
+        let mailer = Mailer {
+            registry: registry.clone(),
+            smtp: plan.smtp,
+            per_hour: plan.mails_per_hour,
+            apex: plan.site.apex.clone(),
+        };
         let mut background = vec![
             tokio::spawn(worker.run(stopping.clone(), DRAIN)),
             tokio::spawn(Rounds::clone(&rounds).run(control.clone(), stopping.clone())),
             tokio::spawn(control.clone().hear_jobs(stopping.clone())),
             tokio::spawn(reap(registry.clone(), stopping.clone())),
             tokio::spawn(refill.run(stopping.clone())),
+            tokio::spawn(mailer.run(stopping.clone())),
         ];
         if !ready {
             let url = plan.registry_url;
@@ -122,12 +150,14 @@ impl Application {
             refusals: Refusals::default(),
             sightings: Sightings::default(),
             page: portero_web::problem_page,
+            own: portero_tenant_api::bears_own,
         });
         let sights = security::write_down(edge.clone(), control.registry().clone(), stopping.clone());
         background.push(tokio::spawn(sights));
         let operations_data = web::Data::new(operations::Operations {
             name,
             control: control.clone(),
+            mailbox: plan.mailbox,
             router,
             edge: edge.clone(),
             rounds: rounds.clone(),
@@ -135,7 +165,8 @@ impl Application {
         });
         let admin_api = web::Data::new(AdminApi::new(control.clone()));
         let (admin_data, admin_edge) = (admin_api.clone(), edge.clone());
-        let tenant_api = web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https));
+        let tenant_api =
+            web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https, plan.login_attempts));
         let control = web::Data::new(control);
         let web_data = web::Data::new(Web::new(stopping));
         let public = HttpServer::new(move || {

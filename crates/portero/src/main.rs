@@ -6,6 +6,7 @@ mod application;
 mod budget;
 mod commands;
 mod logging;
+mod mailer;
 mod metrics;
 mod operations;
 mod output;
@@ -67,6 +68,9 @@ enum Command {
     /// Look after jobs: long work that survives whoever was doing it
     #[command(subcommand)]
     Jobs(commands::jobs::JobsCommand),
+    /// Invite companies, where it takes an invitation to sign up
+    #[command(subcommand)]
+    Invite(commands::invite::InviteCommand),
     /// Check everything, and say what to do about what is wrong
     Doctor(commands::doctor::DoctorArgs),
     /// Print a completion script
@@ -112,6 +116,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Audit(command) => commands::audit::run(settings, command, output).await,
         Command::Operator(command) => commands::operator::run(settings, command, output).await,
         Command::Jobs(command) => commands::jobs::run(settings, command, output).await,
+        Command::Invite(command) => commands::invite::run(settings, command, output).await,
         Command::Doctor(args) => commands::doctor::run(settings, args, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }

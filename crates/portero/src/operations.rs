@@ -1,6 +1,6 @@
 //! What operators' tools ask, on a listener of its own: is it alive, is it ready, how is it doing.
 
-use crate::{budget, metrics, process::Usage};
+use crate::{application::Mailbox, budget, metrics, process::Usage};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
@@ -8,12 +8,16 @@ use actix_web::{
 };
 use portero_admin_api::Operator;
 use portero_control::{Control, Rounds};
-use portero_edge::{Edge, Problem};
+use portero_edge::{Edge, Kind, Problem};
 use portero_registry::RegistryError;
 use portero_router::{Figures, Router, ServerFigures};
 use portero_web::pages::ServerBudget;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::watch, time::timeout};
+use uuid::Uuid;
+
+/// Mails that the mailbox shows: the newest.
+const MAILS: i64 = 100;
 
 /// How long the registry may take for figures.
 const REGISTRY: Duration = Duration::from_secs(1);
@@ -26,6 +30,7 @@ pub(crate) struct Operations {
     pub(crate) router: Router,
     pub(crate) edge: web::Data<Edge>,
     pub(crate) rounds: web::Data<Rounds>,
+    pub(crate) mailbox: Mailbox,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
@@ -39,6 +44,9 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/", web::get().to(front))
         .route(portero_web::BUDGET, web::get().to(budget))
         .route(portero_web::SERVERS, web::get().to(servers))
+        .route(portero_web::MAILBOX, web::get().to(mailbox))
+        .route("/mailbox/{id}", web::get().to(mail))
+        .route("/mailbox/{id}/html", web::get().to(mail_html))
         .configure(portero_web::configure_operators)
         .configure(portero_admin_api::configure);
 }
@@ -115,6 +123,42 @@ async fn pictures(operations: &Operations) -> Vec<ServerBudget> {
         budget::picture(server, leases, &operations.name)
     };
     figures.servers.iter().map(picture).collect()
+}
+
+/// The newest mails, where they aren't sent.
+async fn mailbox(
+    _: Operator,
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+) -> Result<HttpResponse, Problem> {
+    operations.check_mailbox()?;
+    portero_web::mailbox_page(&request, operations.control.registry().mails(MAILS).await?)
+}
+
+async fn mail(
+    _: Operator,
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    operations.check_mailbox()?;
+    portero_web::mail_page(&request, operations.control.registry().mail_by_id(*id).await?)
+}
+
+async fn mail_html(
+    _: Operator,
+    operations: web::Data<Operations>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    operations.check_mailbox()?;
+    portero_web::mail_html(operations.control.registry().mail_by_id(*id).await?)
+}
+
+impl Operations {
+    /// Mails carry links that open something: they are shown in development alone.
+    fn check_mailbox(&self) -> Result<(), Problem> {
+        if self.mailbox == Mailbox::Shown { Ok(()) } else { Err(Problem::new(Kind::NotFound)) }
+    }
 }
 
 /// What the registry says, if it is there and says it soon: figures are wanted most on a bad day.

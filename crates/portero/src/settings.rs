@@ -1,6 +1,7 @@
 //! Settings: a TOML file under environment variables under flags. An unknown key or a bad value stops the start with
 //! a sentence that names it.
 
+use crate::mailer::Smtp;
 use anyhow::{Context, Result, bail};
 use portero_auth::MasterKey;
 use portero_control::SignUpMode;
@@ -18,6 +19,8 @@ use std::{
 const PREFIX: &str = "PORTERO_";
 /// Requests of one company that may be under way at the same time, unless set: as many as may wait for a connection.
 const TENANT_CONCURRENCY: usize = 256;
+/// Mails that are sent in an hour, unless set.
+const MAILS_PER_HOUR: u32 = 1000;
 
 /// Every setting as it may stand in the file; each is also `PORTERO_` and its name in capitals.
 #[derive(Debug, Default, Deserialize)]
@@ -39,6 +42,11 @@ struct Raw {
     workers: Option<usize>,
     signup_mode: Option<String>,
     signup_per_address_hour: Option<u32>,
+    signups_in_flight: Option<u32>,
+    smtp_url: Option<String>,
+    mail_from: Option<String>,
+    mails_per_hour: Option<u32>,
+    login_attempts_per_account: Option<u32>,
     login_per_address_minute: Option<u32>,
     tenant_requests_per_second: Option<u32>,
     tenant_concurrency: Option<usize>,
@@ -75,6 +83,10 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
     pub(crate) signup_per_address_hour: Option<u32>,
+    pub(crate) signups_in_flight: u32,
+    pub(crate) smtp: Option<Smtp>,
+    pub(crate) mails_per_hour: u32,
+    pub(crate) login_attempts_per_account: Option<u32>,
     pub(crate) login_per_address_minute: Option<u32>,
     pub(crate) tenant_requests_per_second: Option<u32>,
     pub(crate) tenant_concurrency: usize,
@@ -138,6 +150,13 @@ impl Raw {
                 "WORKERS" => self.workers = Some(parse(&key, &value)?),
                 "SIGNUP_MODE" => self.signup_mode = Some(value),
                 "SIGNUP_PER_ADDRESS_HOUR" => self.signup_per_address_hour = Some(parse(&key, &value)?),
+                "SIGNUPS_IN_FLIGHT" => self.signups_in_flight = Some(parse(&key, &value)?),
+                "SMTP_URL" => self.smtp_url = Some(value),
+                "MAIL_FROM" => self.mail_from = Some(value),
+                "MAILS_PER_HOUR" => self.mails_per_hour = Some(parse(&key, &value)?),
+                "LOGIN_ATTEMPTS_PER_ACCOUNT" => {
+                    self.login_attempts_per_account = Some(parse(&key, &value)?);
+                }
                 "LOGIN_PER_ADDRESS_MINUTE" => self.login_per_address_minute = Some(parse(&key, &value)?),
                 "TENANT_REQUESTS_PER_SECOND" => {
                     self.tenant_requests_per_second = Some(parse(&key, &value)?);
@@ -191,9 +210,18 @@ impl Raw {
         });
         let admin_hosts = admin_hosts.collect::<Result<_>>()?;
         let signup_mode = match self.signup_mode.as_deref() {
-            None | Some("open") => SignUpMode::Open,
-            Some("closed") => SignUpMode::Closed,
-            Some(other) => return Err(bad("signup_mode", other, "it is open or closed")),
+            None => SignUpMode::default(),
+            Some(name) => SignUpMode::ALL
+                .into_iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, mode)| mode)
+                .ok_or_else(|| bad("signup_mode", name, "it is open, confirm, invite or closed"))?,
+        };
+        let smtp = match (self.smtp_url, self.mail_from) {
+            (None, None) => None,
+            (Some(url), Some(from)) => Some(Smtp::new(&SecretString::from(url), &from)?),
+            (Some(_), None) => bail!("smtp_url is set and mail_from isn't: whom do mails come from?"),
+            (None, Some(_)) => bail!("mail_from is set and smtp_url isn't: smtps://user:password@host"),
         };
         let log_format = match self.log_format.as_deref() {
             None | Some("text") => LogFormat::Text,
@@ -221,6 +249,10 @@ impl Raw {
             workers,
             signup_mode,
             signup_per_address_hour: self.signup_per_address_hour,
+            signups_in_flight: self.signups_in_flight.unwrap_or(portero_control::IN_FLIGHT),
+            smtp,
+            mails_per_hour: self.mails_per_hour.unwrap_or(MAILS_PER_HOUR),
+            login_attempts_per_account: self.login_attempts_per_account,
             login_per_address_minute: self.login_per_address_minute,
             tenant_requests_per_second: self.tenant_requests_per_second,
             tenant_concurrency: self.tenant_concurrency.unwrap_or(TENANT_CONCURRENCY),
@@ -306,6 +338,9 @@ mod tests {
             ("PORTERO_TRUSTED_PROXIES", "10.0.0.1, proxy", "trusted_proxies"),
             ("PORTERO_ADMIN_HOSTS", "ops.ejemplo.com, 10.0.0.1", "admin_hosts"),
             ("PORTERO_SIGNUP_MODE", "ajar", "signup_mode"),
+            ("PORTERO_SIGNUPS_IN_FLIGHT", "many", "SIGNUPS_IN_FLIGHT"),
+            ("PORTERO_SMTP_URL", "smtp://u:secret@mail.ejemplo.com", "mail_from"),
+            ("PORTERO_MAIL_FROM", "Portero <no-reply@ejemplo.com>", "smtp_url"),
             ("PORTERO_TENANT_CONCURRENCY", "-1", "TENANT_CONCURRENCY"),
             ("PORTERO_SPARES", "some", "SPARES"),
             ("PORTERO_SERVER_SIZE_LIMIT_MB", "1GB", "SERVER_SIZE_LIMIT_MB"),
@@ -314,6 +349,23 @@ mod tests {
             let message = format!("{:#}", read(&[(key, value)]).unwrap_err());
             assert!(message.contains(named), "{key}={value}: {message}");
             assert!(!message.contains("secret@"), "{message}");
+        }
+    }
+
+    #[test]
+    fn mail_is_sent_by_a_server_and_from_an_address() {
+        let mail = |url: &str, from: &str| read(&[("PORTERO_SMTP_URL", url), ("PORTERO_MAIL_FROM", from)]);
+        for url in
+            ["smtps://u:p@mail.ejemplo.com", "smtp://localhost:2525", "smtp://mail.ejemplo.com?tls=required"]
+        {
+            assert!(mail(url, "Portero <no-reply@ejemplo.com>").unwrap().smtp.is_some(), "{url}");
+        }
+        for (url, from, named) in [
+            ("http://secret@mail.ejemplo.com", "no-reply@ejemplo.com", "smtp_url"),
+            ("smtp://localhost", "no-reply", "mail_from"),
+        ] {
+            let message = format!("{:#}", mail(url, from).unwrap_err());
+            assert!(message.contains(named) && !message.contains("secret@"), "{message}");
         }
     }
 

@@ -152,18 +152,18 @@ pub struct StepRow {
 }
 
 impl Registry {
-    /// Reserves the tenant's name and writes the job that will make it, in one transaction: both or neither.
+    /// Reserves the tenant's name and writes the job that will make it: both or neither.
     ///
     /// # Errors
     /// [`RegistryError::SubdomainTaken`], [`RegistryError::NoServer`].
-    pub async fn job_insert_with_tenant(&self, job: &NewJob<'_>, tenant: &NewTenant<'_>) -> Result<()> {
-        let mut client = self.client().await?;
-        let txn = client.transaction().await?;
-        self.tenant_insert_in_txn(&txn, tenant).await?;
-        self.job_insert_in_txn(&txn, job, tenant.id, tenant.subdomain).await?;
-        self.note_in_txn(&txn, Some(tenant.id)).await?;
-        txn.commit().await?;
-        Ok(())
+    pub(crate) async fn job_insert_with_tenant_in_txn(
+        &self,
+        txn: &Transaction<'_>,
+        job: &NewJob<'_>,
+        tenant: &NewTenant<'_>,
+    ) -> Result<()> {
+        self.tenant_insert_in_txn(txn, tenant).await?;
+        self.job_insert_in_txn(txn, job, tenant.id, tenant.subdomain).await
     }
 
     /// Writes a job for a tenant that is there.

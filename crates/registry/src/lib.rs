@@ -15,10 +15,12 @@ mod life;
 mod lines;
 mod listings;
 mod operators;
+mod outbox;
 mod routers;
 mod routes;
 mod secrets;
 mod servers;
+mod signups;
 mod snapshot;
 mod spares;
 mod tenants;
@@ -34,10 +36,15 @@ pub use life::{
 };
 pub use listings::{JobLine, JobQuery, TenantFilter, TenantOrder};
 pub use operators::OperatorRow;
+pub use outbox::{Letter, Mail, MailRow, MailState};
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
 pub use routes::{FormerName, RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
 pub use servers::{ServerRow, ServerStatus};
+pub use signups::{
+    Bound, Invitation, InvitationRow, InvitationState, KeyAnswer, NewPending, Pending, SignUpKey, Terms,
+    Token,
+};
 pub use snapshot::SnapshotHead;
 pub use spares::{Origin, RefillRow, Refilled, SpareFigures, SpareRow, SpareState, Stopped};
 pub use tenants::{NewTenant, TenantRow, TenantStatus};
@@ -49,7 +56,7 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction,
 };
 use lines::Lines;
-use portero_auth::{Chain, Sealer};
+use portero_auth::{Chain, Digester, Sealer};
 use portero_kernel::{SchemaVersion, Subdomain};
 use portero_pg::{Class, MigrateError, Migrations, Session, classify, hardened};
 use std::{sync::Arc, time::Duration};
@@ -86,6 +93,21 @@ pub enum RegistryError {
     /// No server takes new tenants.
     #[error("no database server takes new tenants")]
     NoServer,
+    /// The name reads like this one, which is another's.
+    #[error("the subdomain reads like {0}, which is another's")]
+    LookAlike(String),
+    /// The `Idempotency-Key` was used before.
+    #[error("the key was used before")]
+    KeyUsed,
+    /// The link of a mail or of an invitation was used, has expired, or was never given out.
+    #[error("the link is no longer good")]
+    TokenSpent,
+    /// More companies are being made than may be at once.
+    #[error("too many companies are being made at once")]
+    InFlight,
+    /// More companies wait to be confirmed than may.
+    #[error("too many sign-ups wait to be confirmed")]
+    PendingFull(Bound),
     /// A secret could not be opened.
     #[error("a secret in the registry can't be opened: {0}")]
     Secret(String),
@@ -127,6 +149,7 @@ pub struct Registry {
     lines: Lines,
     config: Config,
     sealer: Arc<Sealer>,
+    digester: Digester,
     chain: Arc<Chain>,
     /// What the next change is written down as.
     note: Option<Arc<audit::Note>>,
@@ -158,6 +181,7 @@ impl Registry {
             lines,
             config,
             sealer: Arc::new(Sealer::new(key)),
+            digester: Digester::new(key),
             chain: Arc::new(Chain::new(key)),
             note: None,
         }
@@ -206,6 +230,12 @@ impl Registry {
     /// answer over one is told that the registry can't be reached; the next to ask has a new one.
     pub fn give_up_connections(&self) {
         self.lines.give_up();
+    }
+
+    /// A keyed digest of values that could be guessed from a plain one.
+    #[must_use]
+    pub fn digest(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        self.digester.of(purpose, parts)
     }
 
     async fn client(&self) -> Result<Object> {

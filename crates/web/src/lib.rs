@@ -5,14 +5,16 @@
 //! shows what its model says. Every page works without JavaScript, and under [`content_security_policy`].
 
 pub mod assets;
+mod letter;
 pub mod pages;
 mod routes;
 pub mod text;
 
 pub use askama::{Error as RenderError, Template};
+pub use letter::letter;
 pub use routes::{
-    BUDGET, CONSOLE, ENTER, SERVERS, Web, budget_page, configure, configure_operators, problem_page,
-    servers_page,
+    BUDGET, CONSOLE, ENTER, MAILBOX, SERVERS, Web, budget_page, configure, configure_operators, mail_html,
+    mail_page, mailbox_page, problem_page, servers_page,
 };
 pub use text::{Lang, Words};
 

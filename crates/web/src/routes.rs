@@ -3,13 +3,16 @@
 mod apex;
 mod budget;
 mod console;
+mod mailbox;
 mod operators;
 mod people;
 mod problem;
+mod signup;
 mod tenant;
 
 pub use budget::{BUDGET, budget_page};
 pub use console::{CONSOLE, SERVERS, servers_page};
+pub use mailbox::{MAILBOX, mail_html, mail_page, mailbox_page};
 pub use operators::{ENTER, configure_operators};
 pub use problem::problem_page;
 

@@ -17,6 +17,6 @@ pub use codes::{
 };
 pub use lang::Lang;
 pub use words::{
-    BudgetWords, Common, HomeWords, LandingWords, LoginWords, OperatorsWords, ProblemWords, ProgressWords,
-    RefusalWords, SignupWords, Words,
+    BudgetWords, Common, ConfirmWords, HomeWords, LandingWords, LoginWords, MailboxWords, OperatorsWords,
+    ProblemWords, ProgressWords, RefusalWords, SignupWords, Words,
 };

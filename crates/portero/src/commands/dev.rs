@@ -2,7 +2,7 @@
 //! privileges as in production: its own role, no superuser.
 
 use crate::{
-    application::{Application, Plan, listen},
+    application::{Application, Mailbox, Plan, listen},
     commands::asked_to_stop,
     output::{Failure, Output},
     settings::Settings,
@@ -111,6 +111,11 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
             admin_hosts: settings.admin_hosts,
             workers: settings.workers,
             signup_mode: settings.signup_mode,
+            signups_in_flight: settings.signups_in_flight,
+            mailbox: if settings.smtp.is_none() { Mailbox::Shown } else { Mailbox::Hidden },
+            smtp: settings.smtp,
+            mails_per_hour: settings.mails_per_hour,
+            login_attempts: settings.login_attempts_per_account.unwrap_or(0),
             limits: Limits::new(
                 settings.signup_per_address_hour.unwrap_or(0),
                 settings.login_per_address_minute.unwrap_or(0),
@@ -175,6 +180,7 @@ fn greet(output: Output, site: &Site, console: &str, admin: SocketAddr, data_dir
     output.line(format_args!("  Console {console}"));
     output.line("          (this link logs you in as the operator dev, and works once)");
     output.line(format_args!("  Health  http://{admin}/healthz"));
+    output.line(format_args!("  Mail    http://{admin}{}", portero_web::MAILBOX));
     output.line(format_args!(
         "  Data    {} (PostgreSQL {} on port {})",
         cluster.location().display(),

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod dev;
 pub(crate) mod doctor;
+pub(crate) mod invite;
 pub(crate) mod jobs;
 pub(crate) mod operator;
 pub(crate) mod serve;

@@ -1,12 +1,13 @@
 //! `portero serve`: production, by the settings, on a PostgreSQL that is there.
 
 use crate::{
-    application::{Application, Plan, listen},
+    application::{Application, Mailbox, Plan, listen},
     commands::{asked_to_stop, required_key, site},
     output::{Failure, Output},
     settings::Settings,
 };
 use anyhow::anyhow;
+use portero_control::SignUpMode;
 use portero_edge::{FairUse, Limits};
 use std::process::ExitCode;
 
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 const SIGNUPS_PER_HOUR: u32 = 10;
 /// Logins that one address may try in a minute, unless set.
 const LOGINS_PER_MINUTE: u32 = 30;
+/// Logins in a row that may fail on one account before each takes a pause, unless set.
+const LOGIN_ATTEMPTS_PER_ACCOUNT: u32 = 10;
 /// Requests that one company may make in a second, unless set.
 const TENANT_REQUESTS_PER_SECOND: u32 = 1000;
 
@@ -26,6 +29,11 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
             "registry_url is not set: PORTERO_REGISTRY_URL=postgresql://portero:…@host/portero_registry"
         ))
     })?;
+    if settings.signup_mode == SignUpMode::Confirm && settings.smtp.is_none() {
+        return Err(Failure::usage(anyhow!(
+            "signup_mode is confirm, and there is no server to send mails by: set PORTERO_SMTP_URL and PORTERO_MAIL_FROM"
+        )));
+    }
     let site = site(&settings)?;
     let key = required_key(&mut settings)?;
     tracing::info!(
@@ -52,6 +60,11 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
         admin_hosts: settings.admin_hosts,
         workers: settings.workers,
         signup_mode: settings.signup_mode,
+        signups_in_flight: settings.signups_in_flight,
+        mailbox: Mailbox::Hidden,
+        smtp: settings.smtp,
+        mails_per_hour: settings.mails_per_hour,
+        login_attempts: settings.login_attempts_per_account.unwrap_or(LOGIN_ATTEMPTS_PER_ACCOUNT),
         limits: Limits::new(
             settings.signup_per_address_hour.unwrap_or(SIGNUPS_PER_HOUR),
             settings.login_per_address_minute.unwrap_or(LOGINS_PER_MINUTE),

@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
-use portero_control::{FieldNames, Known, SignUp, SignUpError, TenantView};
+use portero_control::{FieldNames, Known, LookAlike, SignUp, SignUpError, TenantView};
 use portero_kernel::Subdomain;
 use portero_registry::JobStatus;
 use std::{
@@ -35,6 +35,9 @@ pub(crate) enum TenantCommand {
         /// Read the first admin's password from stdin
         #[arg(long)]
         admin_password_stdin: bool,
+        /// Have the name though it reads like another company's
+        #[arg(long)]
+        allow_look_alike: bool,
         /// Don't wait until it is done
         #[arg(long)]
         no_wait: bool,
@@ -90,11 +93,19 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let direct = direct(settings)?;
     match command {
-        TenantCommand::Create { name, subdomain, admin_email, admin_password_stdin, no_wait } => {
+        TenantCommand::Create {
+            name,
+            subdomain,
+            admin_email,
+            admin_password_stdin,
+            allow_look_alike,
+            no_wait,
+        } => {
             let password = read_password(admin_password_stdin)?;
             let form =
                 SignUp { company: &name, subdomain: &subdomain, email: &admin_email, password: &password };
-            create(&direct, &form, no_wait, output).await
+            let look_alike = if allow_look_alike { LookAlike::Allowed } else { LookAlike::Refused };
+            create(&direct, &form, look_alike, no_wait, output).await
         }
         TenantCommand::List => list(&direct, output).await,
         TenantCommand::Show { subdomain } => {
@@ -142,18 +153,20 @@ pub(crate) async fn run(
 async fn create(
     direct: &Direct,
     form: &SignUp<'_>,
+    look_alike: LookAlike,
     no_wait: bool,
     output: Output,
 ) -> Result<ExitCode, Failure> {
-    let signed_up =
-        direct.control.create_tenant(form, FieldNames::COMMAND, None).await.map_err(|error| match error {
+    let signed_up = direct.control.create_tenant(form, FieldNames::COMMAND, look_alike).await.map_err(
+        |error| match error {
             SignUpError::Invalid(errors) => {
                 let lines: Vec<_> =
                     errors.iter().map(|error| format!("{} {}", error.field, error.refusal)).collect();
                 Failure::usage(anyhow!("{}", lines.join("; ")))
             }
             error => Failure::Failed(error.into()),
-        })?;
+        },
+    )?;
     if no_wait {
         let job = direct.control.job(signed_up.job).await?;
         output.json(&serde_json::json!({ "id": signed_up.tenant, "subdomain": signed_up.subdomain.as_str(), "url": signed_up.url, "status": "provisioning", "job": job }));

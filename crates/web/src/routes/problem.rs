@@ -22,7 +22,7 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
     };
     let signup = format!("{apex}/signup");
     let action = match problem.kind {
-        Kind::TenantNotFound => Some(Action { way: Way::Signup, href: &signup }),
+        Kind::TenantNotFound | Kind::LinkSpent => Some(Action { way: Way::Signup, href: &signup }),
         Kind::Unauthorized | Kind::WrongCredentials => Some(Action { way: Way::Login, href: "/login" }),
         Kind::HostInvalid | Kind::TenantDeleted => Some(Action { way: Way::Home, href: &apex }),
         // At a former address this leads to the new one.
@@ -68,12 +68,15 @@ fn words_for(kind: Kind) -> Words {
         Kind::Unauthorized | Kind::WrongCredentials | Kind::Forbidden => Words::Forbidden,
         Kind::CrossOrigin => Words::CrossSite,
         Kind::SignUpsClosed => Words::SignupClosed,
+        Kind::InvitationNeeded => Words::InvitationNeeded,
+        Kind::LinkSpent => Words::LinkSpent,
         Kind::TooLarge => Words::TooLarge,
         Kind::TooManyRequests => Words::TooManyRequests,
         Kind::Taken
         | Kind::Conflict
         | Kind::LastAdmin
         | Kind::Invalid
+        | Kind::KeyReused
         | Kind::Malformed
         | Kind::TooSlow
         | Kind::UnsupportedMediaType => Words::BadRequest,

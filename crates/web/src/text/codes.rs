@@ -67,6 +67,10 @@ coded! {
         TooManyRequests = "too-many-requests",
         /// 403: sign-ups are closed.
         SignupClosed = "signup-closed",
+        /// 403: it takes an invitation.
+        InvitationNeeded = "invitation-needed",
+        /// 410: the link of a mail is no longer good.
+        LinkSpent = "link-spent",
         /// 500: a fault of ours.
         Internal = "internal",
     }
@@ -159,6 +163,10 @@ coded! {
         Busy = "busy",
         /// Too many from this address.
         TooMany = "too-many",
+        /// Too many from this network that nobody confirmed yet.
+        TooManyWaiting = "too-many-waiting",
+        /// The form was sent before, with something else in it.
+        Stale = "stale",
         /// The registry can't be reached.
         Unavailable = "unavailable",
         /// Sign-ups are closed.

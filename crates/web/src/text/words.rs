@@ -8,6 +8,8 @@ use super::{
 
 /// A fragment with something put into it.
 type With = fn(&str) -> String;
+/// A fragment with two texts in it.
+type WithTexts = fn(&str, &str) -> String;
 /// A fragment with two numbers in it.
 type WithTwo = fn(usize, usize) -> String;
 
@@ -20,6 +22,10 @@ pub struct Words {
     pub landing: LandingWords,
     /// The sign-up form.
     pub signup: SignupWords,
+    /// The pages of a sign-up that a mail confirms, and the mail.
+    pub confirm: ConfirmWords,
+    /// The mailbox of development.
+    pub mailbox: MailboxWords,
     /// The page that shows a company being set up.
     pub progress: ProgressWords,
     /// The log-in page.
@@ -113,8 +119,49 @@ pub struct SignupWords {
     pub email_hint: &'static str,
     pub submit: &'static str,
     pub submit_note: &'static str,
+    pub confirm_note: &'static str,
+    pub invited: &'static str,
     pub checking: &'static str,
     pub available: &'static str,
+}
+
+/// Words of the pages of a sign-up that a mail confirms, and of the mail.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say where the words stand")]
+pub struct ConfirmWords {
+    pub sent_title: &'static str,
+    pub sent_text: &'static str,
+    pub sent_hint: &'static str,
+    pub sent_again: &'static str,
+    pub title: With,
+    pub text: &'static str,
+    pub submit: &'static str,
+    pub not_you: &'static str,
+    pub busy: &'static str,
+    pub subject: With,
+    pub greeting: &'static str,
+    pub asked: With,
+    pub asked_for: WithTexts,
+    pub press: &'static str,
+    pub button: &'static str,
+    pub lasts: fn(u64) -> String,
+    pub ignore: &'static str,
+}
+
+/// Words of the mailbox of development.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say where the words stand")]
+pub struct MailboxWords {
+    pub title: &'static str,
+    pub lead: &'static str,
+    pub none: &'static str,
+    pub to: &'static str,
+    pub subject: &'static str,
+    pub written: &'static str,
+    pub back: &'static str,
+    pub text: &'static str,
+    pub html: &'static str,
+    pub erased: &'static str,
 }
 
 /// Words of the page that shows a company being set up.
