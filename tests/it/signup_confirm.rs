@@ -269,7 +269,7 @@ async fn without_a_server_for_mails_the_start_is_refused_and_nobody_sees_a_mailb
     let refused = refused.run().await.expect(2);
     assert!(refused.stderr.contains("PORTERO_SMTP_URL"), "{}", refused.stderr);
     let (app, _mails) = self::app().await;
-    app.operators("/mailbox").send().await.expect(404);
+    app.operator("GET", "/mailbox").await.send().await.expect(404);
 }
 
 #[tokio::test]
