@@ -25,7 +25,7 @@ fn three_hundred_logins_fifty_at_a_time_leave_little_behind() {
 /// With a new blocking thread for each round: they end after ten idle seconds, and logins come for days.
 fn flood(passwords: &Passwords) {
     for _ in 0..ROUNDS {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let tenant = Claimant::Tenant(TenantId::generate());
             let all: Vec<_> = (0..TOGETHER)

@@ -354,7 +354,7 @@ async fn what_is_cheap_to_see_of_a_chosen_password_is_refused_without_a_place() 
 #[test]
 fn the_estimate_is_made_by_a_blocking_thread() {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.max_blocking_threads(1).build().unwrap().block_on(async {
+    runtime.enable_time().max_blocking_threads(1).build().unwrap().block_on(async {
         let (finish, finished) = std::sync::mpsc::channel::<()>();
         let occupied = spawn_blocking(move || finished.recv());
         let passwords = Passwords::default();
