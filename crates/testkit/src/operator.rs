@@ -40,6 +40,6 @@ impl TestApp {
         chrome.open(&format!("{}/console/login", self.operators_url())).await;
         chrome.fill("#token", self.operator_token().await).await;
         chrome.click("button[type=submit]").await;
-        chrome.at(&format!("{}/budget", self.operators_url())).await;
+        chrome.find("nav.sections").await;
     }
 }
