@@ -88,7 +88,7 @@ fn cases<F: Flow>(pairs: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut add = |at: Vec<String>, undoing: bool| {
         let told = if undoing { last_fails::<F>() } else { String::new() };
-        cases.push(Case { subdomain: format!("kill{}", cases.len()), told, at, done: !undoing });
+        cases.push(Case { subdomain: format!("kill-{}", cases.len()), told, at, done: !undoing });
     };
     for undoing in if F::UNDOABLE { [false, true].as_slice() } else { &[false] } {
         let points = points::<F>(*undoing);
@@ -195,7 +195,7 @@ pub(crate) async fn failed_at_every_step<F: Flow>() {
         .iter()
         .flat_map(|step| ["before", "after"].map(|moment| format!("{step}::{moment}")))
         .collect();
-    let cases: Vec<_> = points.iter().enumerate().map(|(number, at)| (format!("fail{number}"), at)).collect();
+    let cases: Vec<_> = points.iter().enumerate().map(|(number, at)| (format!("fail-{number}"), at)).collect();
     let mut app = TestApp::builder().cluster(&cluster).failpoints(ROOM).start().await;
     in_lanes(cases.clone(), async |(company, _)| F::prepare(&app, &company).await).await;
     restart(&mut app, cases.iter().map(|(company, at)| format!("{company}/{at}=return"))).await;
@@ -227,7 +227,7 @@ pub(crate) async fn frozen_at_every_step<F: Flow>() {
     let opened =
         F::INSIDE.iter().filter(|point| point.ends_with("::opened")).map(|point| (*point).to_owned());
     let cases: Vec<_> =
-        before.chain(opened).enumerate().map(|(number, at)| (format!("ice{number}"), at)).collect();
+        before.chain(opened).enumerate().map(|(number, at)| (format!("ice-{number}"), at)).collect();
     let mut app = TestApp::builder().cluster(&cluster).failpoints(ROOM).start().await;
     in_lanes(cases.clone(), async |(company, _)| F::prepare(&app, &company).await).await;
     let told = cases.iter().enumerate().map(|(number, (company, at))| {
