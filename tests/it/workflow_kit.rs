@@ -195,7 +195,8 @@ pub(crate) async fn failed_at_every_step<F: Flow>() {
         .iter()
         .flat_map(|step| ["before", "after"].map(|moment| format!("{step}::{moment}")))
         .collect();
-    let cases: Vec<_> = points.iter().enumerate().map(|(number, at)| (format!("fail-{number}"), at)).collect();
+    let cases: Vec<_> =
+        points.iter().enumerate().map(|(number, at)| (format!("fail-{number}"), at)).collect();
     let mut app = TestApp::builder().cluster(&cluster).failpoints(ROOM).start().await;
     in_lanes(cases.clone(), async |(company, _)| F::prepare(&app, &company).await).await;
     restart(&mut app, cases.iter().map(|(company, at)| format!("{company}/{at}=return"))).await;
