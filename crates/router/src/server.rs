@@ -467,14 +467,13 @@ pub(crate) enum Refused {
 
 async fn log_in(permit: Arc<Permit>, tenant: TenantId) {
     let (server, slot) = (&permit.server, permit.slot);
-    if server.around.leash.is_slack() {
+    let began = Instant::now();
+    let login = timeout(server.around.options.login, server.open(tenant, &permit));
+    let Some(outcome) = server.around.leash.hold(login).await else {
         server.decide(|scheduling, now| scheduling.failed(now, slot, Failure::Server));
         return;
-    }
-    let began = Instant::now();
-    let outcome = timeout(server.around.options.login, server.open(tenant, &permit))
-        .await
-        .unwrap_or(Err(NoLogin::Late));
+    };
+    let outcome = outcome.unwrap_or(Err(NoLogin::Late));
     match outcome {
         Ok((connection, generation)) => {
             server.connects.observe(began.elapsed());
