@@ -36,6 +36,9 @@ COMMENT ON ROLE portero IS 'Portero: owns the registry and the databases of the 
 
 -- Of other roles' sessions pg_stat_activity shows little without this. Portero does without; its figures are fuller with it.
 --GRANT pg_read_all_stats TO portero;
+-- Where the server is on the machine of Portero: with this, Portero sees its data_directory, and makes no spare databases when that
+-- disk is nearly full.
+--GRANT pg_read_all_settings TO portero;
 
 -- --- the registry ------------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ async fn the_picture_has_the_numbers_of_the_metrics_and_is_for_operators_alone()
     let companies = [app.sign_up("acme").await, app.sign_up("globex").await];
     // Connections rest after a sign-up: the picture and the metrics are then of the same moment.
     wait_until("the same numbers twice", DEADLINE, async || {
-        let page = app.operators("/budget").send().await.expect(200);
+        let page = app.operator("GET", "/budget").await.send().await.expect(200);
         for state in ["in_use", "connecting", "closing", "idle"] {
             if shown(&page, state) != app.metric("portero_budget", &[("state", state)]).await {
                 return false;
@@ -26,7 +26,7 @@ async fn the_picture_has_the_numbers_of_the_metrics_and_is_for_operators_alone()
         shown(&page, "idle") >= 2.0
     })
     .await;
-    let page = app.operators("/budget").header("accept-language", "es").send().await.expect(200);
+    let page = app.operator("GET", "/budget").await.header("accept-language", "es").send().await.expect(200);
     assert_eq!(page.header("cache-control"), Some("no-store"));
     assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
     let text = page.text();
@@ -36,7 +36,7 @@ async fn the_picture_has_the_numbers_of_the_metrics_and_is_for_operators_alone()
     let capacity = app.metric("portero_budget", &[("state", "capacity")]).await;
     let all = ["in_use", "connecting", "closing", "idle", "free", "others", "rest"];
     assert_eq!(all.iter().map(|state| shown(&page, state)).sum::<f64>(), capacity, "each is somewhere");
-    assert_eq!(app.operators("/").send().await.expect_way_to("/budget").status, 303);
+    assert_eq!(app.operators("/").send().await.expect_way_to("/console").status, 303);
     app.operators("/static/portero.css").send().await.expect(200);
 
     for path in ["/budget", "/budget?live=no", "/metrics"] {
@@ -52,9 +52,12 @@ async fn the_picture_has_the_numbers_of_the_metrics_and_is_for_operators_alone()
 async fn without_the_registry_the_picture_is_there_and_says_what_it_lacks() {
     let proxy = ChaosProxy::before(TestCluster::shared().await.address());
     let app = TestApp::builder().registry_through(&proxy).start().await;
+    // Who was let in before the registry went away is let in on.
+    app.operator("GET", "/budget").await.send().await.expect(200);
     proxy.set(Mode::Refuse);
     wait_until("a picture without the others' part", DEADLINE, async || {
-        let page = app.operators("/budget").header("accept-language", "en").send().await.expect(200);
+        let page =
+            app.operator("GET", "/budget").await.header("accept-language", "en").send().await.expect(200);
         let text = page.text();
         text.contains("The registry doesn&#39;t answer") && text.contains("data-server=\"main\"")
     })
@@ -71,8 +74,8 @@ async fn the_picture_is_live_in_a_browser_and_holds_still_when_asked_to() {
     app.sign_up("acme").await;
     let url = app.operators_url();
     let chrome = Chrome::start(ChromeOptions::default()).await;
-    chrome.open(&url).await;
-    chrome.at(&format!("{url}/budget")).await;
+    app.log_in_operator(&chrome).await;
+    chrome.open(&format!("{url}/budget")).await;
     chrome.screenshot("budget").await;
     // A company that comes later is there without anybody's doing.
     app.sign_up("globex").await;
@@ -88,6 +91,7 @@ async fn the_picture_is_live_in_a_browser_and_holds_still_when_asked_to() {
 
     let phone = ChromeOptions { window: (390, 844), language: "es", scripts: false };
     let phone = Chrome::start(phone).await;
+    app.log_in_operator(&phone).await;
     phone.open(&format!("{url}/budget")).await;
     phone.screenshot("budget-phone").await;
     // Without scripts it loads itself again, and then has who came meanwhile.

@@ -1,7 +1,8 @@
 //! `portero dev`: everything from nothing by one command, and all of it gone when it ends, the data kept.
 
 use portero_testkit::{
-    Api, DEADLINE, Http, Portero, Process, new_password, scratch_dir, wait_for, wait_until,
+    Api, Chrome, ChromeOptions, DEADLINE, Http, Portero, Process, new_password, scratch_dir, wait_for,
+    wait_until,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::TcpStream, path::Path};
@@ -11,6 +12,9 @@ struct Dev {
     http: Http,
     postgres_port: u16,
     location: String,
+    url: String,
+    admin_url: String,
+    console_url: String,
 }
 
 fn args(data_dir: &Path) -> [&str; 8] {
@@ -20,7 +24,11 @@ fn args(data_dir: &Path) -> [&str; 8] {
 
 impl Dev {
     async fn start(data_dir: &Path) -> Self {
-        let mut process = Process::spawn(&args(data_dir), &BTreeMap::new());
+        Self::start_with(data_dir, &BTreeMap::new()).await
+    }
+
+    async fn start_with(data_dir: &Path, env: &BTreeMap<String, String>) -> Self {
+        let mut process = Process::spawn(&args(data_dir), env);
         let greeting = process.greeting().await;
         let http = Http::public();
         let url = greeting["url"].as_str().unwrap();
@@ -31,6 +39,9 @@ impl Dev {
             process,
             http,
             postgres_port: u16::try_from(postgres["port"].as_u64().unwrap()).unwrap(),
+            admin_url: greeting["admin_url"].as_str().unwrap().to_owned(),
+            console_url: greeting["console_url"].as_str().unwrap().to_owned(),
+            url: url.to_owned(),
             location: postgres["location"].as_str().unwrap().to_owned(),
         }
     }
@@ -143,4 +154,47 @@ async fn it_runs_as_a_role_that_is_no_superuser_and_keeps_its_secrets_to_itself(
     let checks =
         Portero::new(&["doctor"]).env("PORTERO_DATA_DIR", data_dir.to_str().unwrap()).run().await.expect(0);
     assert!(checks.stdout.contains("is no superuser"), "{}", checks.stdout);
+}
+
+#[tokio::test]
+async fn mails_land_in_a_mailbox_where_they_can_be_read_and_do_nothing() {
+    let data_dir = scratch_dir("dev-mail");
+    let env = BTreeMap::from([("PORTERO_SIGNUP_MODE".to_owned(), "confirm".to_owned())]);
+    let dev = Dev::start_with(&data_dir, &env).await;
+    let chrome = Chrome::start(ChromeOptions::default()).await;
+    chrome.open(&dev.console_url).await;
+    let hostile = "<script>document.title='owned'</script><img src=x>";
+    let admin = json!({ "email": "ana@acme.example", "password": new_password() });
+    let body = json!({ "name": hostile.replace('/', "|"), "subdomain": "acme", "admin": admin });
+    dev.at("localhost").post("/api/v1/tenants", &body).await.expect(202);
+    chrome.open(&format!("{}/mailbox", dev.admin_url)).await;
+    chrome.screenshot("mailbox").await;
+    chrome.click("[data-mail] a").await;
+    chrome.find("iframe[sandbox='']").await;
+    chrome.screenshot("mail").await;
+    assert!(!chrome.page.title().await.unwrap().contains("owned"));
+    let path = chrome.page.current_url().await.unwrap().path().to_owned();
+    let admin = Http::operators();
+    admin.lead_to(dev.admin_url.strip_prefix("http://").unwrap().parse().unwrap());
+    let cookie = chrome.page.get_named_cookie("portero_operator").await.unwrap();
+    let cookie = format!("portero_operator={}", cookie.value());
+    let html = admin.request("GET", "localhost", &format!("{path}/html")).header("cookie", &cookie);
+    let html = html.send().await.expect(200);
+    let policy = html.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "{policy}");
+    assert!(!html.text().contains("<img") && !html.text().contains("<script"), "{}", html.text());
+    assert_eq!(html.header("cache-control"), Some("no-store"));
+    for stranger in ["/mailbox", &path, &format!("{path}/html")] {
+        admin.request("GET", "localhost", stranger).send().await.expect_problem(401, "unauthorized");
+    }
+    let led_here = admin.request("GET", "evil.example", &path).header("cookie", &cookie).send().await;
+    assert_eq!(led_here.status, 421, "a name that was led here");
+    // The link in the plain text leads to the button.
+    chrome.click(".mail-text a").await;
+    chrome.find("[data-confirm]").await;
+    chrome.screenshot("confirm-desktop").await;
+    chrome.click("form button[type=submit]").await;
+    let home = dev.url.replace("localhost", "acme.localhost");
+    chrome.at(&format!("{home}/")).await;
+    chrome.find("tr[data-user='ana@acme.example']").await;
 }

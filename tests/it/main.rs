@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed; helpers are no tests to clippy")]
 
+mod audit;
 mod bad_days;
 mod bad_days_registry;
 mod bad_days_router;
@@ -11,20 +12,35 @@ mod bad_requests;
 mod browser;
 mod budget;
 mod cli;
+mod console;
 mod cross_origin;
 mod database_roles;
 mod dev;
 mod fair_use;
+mod forward;
 mod hosts;
 mod isolation;
+mod jobs;
+mod life;
 mod lifecycle;
 mod nginx;
+mod operators;
 mod ping;
+mod purge;
+mod reconcile;
 mod recovery;
 mod servers;
 mod signup;
+mod signup_confirm;
+mod signup_invite;
+mod signup_keys;
+mod signup_limits;
+mod signup_names;
 mod site;
 mod soak;
+mod spares;
 mod stalls;
 mod users;
 mod wire;
+mod workflow_kit;
+mod workflows;

@@ -1,7 +1,7 @@
 //! Killed at any moment of a sign-up, Portero finishes it or takes it back: the company works, or nothing of it is left.
-//! Each test counts what is there on a cluster of its own.
+//! What every workflow passes is in `workflows`; here is what befalls a whole process, or the server.
 
-use portero_testkit::{Company, DEADLINE, StopMode, TestApp, TestCluster, join_all, wait_for, wait_until};
+use portero_testkit::{Company, DEADLINE, StopMode, TestApp, TestCluster, wait_for, wait_until};
 
 const STEPS: [&str; 9] = [
     "reserve",
@@ -14,24 +14,6 @@ const STEPS: [&str; 9] = [
     "verify",
     "activate",
 ];
-/// Cases that go on at the same time.
-const LANES: usize = 3;
-
-/// Runs all cases, a few at a time.
-async fn each<T>(cases: impl IntoIterator<Item = T>, run: impl AsyncFn(T)) {
-    let mut lanes: Vec<Vec<T>> = (0..LANES).map(|_| Vec::new()).collect();
-    for (number, case) in cases.into_iter().enumerate() {
-        lanes[number % LANES].push(case);
-    }
-    let run = &run;
-    join_all(lanes.into_iter().map(async |lane| {
-        for case in lane {
-            run(case).await;
-        }
-    }))
-    .await;
-}
-
 fn moments(steps: &[&str], moments: [&str; 2]) -> Vec<String> {
     steps.iter().flat_map(|step| moments.map(|moment| format!("{step}::{moment}"))).collect()
 }
@@ -54,84 +36,6 @@ async fn check_company(app: &TestApp, company: &Company) {
     let made =
         audit.query_one("SELECT count(*) FROM audit WHERE action = 'company.created'", &[]).await.unwrap();
     assert_eq!(made.get::<_, i64>(0), 1);
-}
-
-/// Nothing of it is left, and the name is free.
-async fn check_undone(app: &TestApp, job: &str, what: &str) {
-    assert_eq!(app.job_at_rest(job).await["status"], "failed", "{what}");
-    let session = app.peek().await;
-    let row = session
-        .query_one("SELECT status, secret IS NULL, (SELECT count(*) FROM tenants) FROM jobs", &[])
-        .await
-        .unwrap();
-    assert_eq!(
-        (row.get::<_, &str>(0), row.get::<_, bool>(1), row.get::<_, i64>(2)),
-        ("undone", true, 0),
-        "{what}"
-    );
-    let free = app.at_apex().get("/api/v1/subdomains/acme").await.expect(200).json();
-    assert_eq!(free["available"], true, "{what}");
-    wait_until("the router to hear of it", DEADLINE, async || {
-        app.guest("acme").get("/api/v1/ping").await.problem() == "tenant-not-found"
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn killed_at_any_moment_of_a_sign_up_the_next_start_finishes_it() {
-    let cluster = TestCluster::private().await;
-    each(moments(&STEPS, ["before", "after"]), async |point| {
-        let mut app =
-            TestApp::builder().cluster(&cluster).failpoints(&format!("{point}=pause")).start().await;
-        let (accepted, password) = app.ask_for("acme").await;
-        let accepted = accepted.expect(202);
-        app.wait_for_point(&point).await;
-        app.recover().await;
-        let company = app.finish_sign_up("acme", &accepted, &password).await;
-        check_company(&app, &company).await;
-    })
-    .await;
-    cluster.clean_slate().await;
-}
-
-#[tokio::test]
-async fn a_step_that_fails_for_good_leaves_nothing_and_the_name_is_free_again() {
-    let cluster = TestCluster::private().await;
-    // Before the step has done anything, and when all its effect is there. The first can't fail: it was done with the
-    // sign-up itself.
-    each(moments(&STEPS[1..], ["before", "after"]), async |point| {
-        let mut app =
-            TestApp::builder().cluster(&cluster).failpoints(&format!("{point}=return")).start().await;
-        let (accepted, _) = app.ask_for("acme").await;
-        check_undone(&app, &accepted.expect(202).str_at("/job"), &point).await;
-        // The very name can be had by whoever comes next.
-        if point.ends_with("after") {
-            app.recover().await;
-            app.sign_up("acme").await;
-        }
-    })
-    .await;
-    cluster.clean_slate().await;
-}
-
-#[tokio::test]
-async fn killed_at_any_moment_of_an_undo_the_next_start_finishes_it() {
-    let cluster = TestCluster::private().await;
-    each(moments(&STEPS[..8], ["before-undo", "after-undo"]), async |point| {
-        let points = format!("activate::before=return;{point}=pause");
-        let mut app = TestApp::builder().cluster(&cluster).failpoints(&points).start().await;
-        let (accepted, _) = app.ask_for("acme").await;
-        let job = accepted.expect(202).str_at("/job");
-        app.wait_for_point(&point).await;
-        app.recover().await;
-        check_undone(&app, &job, &point).await;
-    })
-    .await;
-    let inventory = cluster.inventory().await;
-    assert!(
-        inventory.databases.is_empty() && inventory.roles.is_empty() && inventory.tenants.is_empty(),
-        "{inventory:?}"
-    );
 }
 
 #[tokio::test]

@@ -247,6 +247,20 @@ async fn an_address_that_signs_up_too_often_is_told_when_to_come_back() {
     spoofed("203.0.113.7").await.expect(202);
 }
 
+#[tokio::test]
+async fn the_page_that_watches_hears_at_once_of_what_happens() {
+    // It looks by itself every two seconds: too seldom to see the last step under way.
+    let app =
+        TestApp::builder().failpoints("verify::before=sleep(700);activate::before=sleep(700)").start().await;
+    let (accepted, _) = app.ask_for("acme").await;
+    let seen = watch(&app, &accepted.expect(202).str_at("/job")).await;
+    let activating = |job: &&Value| {
+        let steps = job["steps"].as_array().unwrap();
+        steps.iter().any(|step| step["name"] == "activate" && step["status"] == "running")
+    };
+    assert!(seen.iter().find(activating).is_some(), "{seen:?}");
+}
+
 fn form<'a>(subdomain: &'a str, password: &'a str) -> [(&'a str, &'a str); 4] {
     let email = if subdomain == "acme" { "admin@acme.example" } else { "admin@other.example" };
     [("company", "Acme Corp"), ("subdomain", subdomain), ("email", email), ("password", password)]

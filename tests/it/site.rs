@@ -1,6 +1,6 @@
 //! Portero as a browser meets it: on `localhost` and its subdomains, at a port that links carry.
 
-use portero_testkit::{TestApp, free_address};
+use portero_testkit::{AppBuilder, TestApp, free_address};
 
 /// A running Portero whose links lead to itself.
 pub(crate) struct Site {
@@ -10,14 +10,23 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
+        Self::start_with(TestApp::builder()).await
+    }
+
+    /// With these settings besides.
+    pub(crate) async fn start_with(builder: AppBuilder) -> Self {
         let address = free_address();
-        let app = TestApp::builder()
+        let app = builder
             .env("PORTERO_BASE_DOMAIN", "localhost")
             .env("PORTERO_LISTEN", &address.to_string())
             .env("PORTERO_PUBLIC_PORT", &address.port().to_string())
             .start()
             .await;
         Self { app, port: address.port() }
+    }
+
+    pub(crate) fn app(&self) -> &TestApp {
+        &self.app
     }
 
     pub(crate) fn apex(&self) -> String {

@@ -26,6 +26,20 @@ impl SessionSecret {
         Self(bytes)
     }
 
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// A secret that was derived, so that the same question is answered with the same one. `digest` is a keyed one.
+    #[must_use]
+    pub fn derived(digest: [u8; 32]) -> Self {
+        Self::from_bytes(digest)
+    }
+
     /// Reads the 43 characters of [`SessionSecret::to_text`], in that one spelling.
     ///
     /// # Errors

@@ -14,8 +14,8 @@
 
 mod wire;
 
-use crate::MasterKey;
-use crate::keyed::hmac_parts;
+use crate::keyed::{fill_random, hmac_parts};
+use crate::{MasterKey, SessionSecret};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -29,6 +29,9 @@ use zeroize::Zeroizing;
 
 /// The only key id there is. A new way of deriving keys or another set of claims would get the next.
 const KEY_ID: &str = "1";
+/// Bytes of a session's secret that are random, and those under its MAC: with four for until when it is good.
+const RANDOM: usize = 16;
+const MARKED: usize = RANDOM + 4;
 /// Bytes of a token at most; those issued here have about 400.
 const BYTES_MAX: usize = 4096;
 
@@ -41,6 +44,7 @@ pub struct TenantTokens {
     verifying: DecodingKey,
     validation: Validation,
     csrf_key: Zeroizing<[u8; 32]>,
+    cookie_key: Zeroizing<[u8; 32]>,
 }
 
 /// What an access token says, verified.
@@ -148,6 +152,7 @@ impl TenantTokens {
             verifying: DecodingKey::from_secret(&key[..]),
             validation,
             csrf_key: master.derive("csrf", tenant.uuid().as_bytes()),
+            cookie_key: master.derive("cookie", tenant.uuid().as_bytes()),
         }
     }
 
@@ -209,6 +214,41 @@ impl TenantTokens {
     #[must_use]
     pub fn csrf_matches(&self, session: SessionId, candidate: &str) -> bool {
         self.csrf_token(session).as_bytes().ct_eq(candidate.as_bytes()).into()
+    }
+
+    /// The secret of a new session, good from `now` for `ttl`. Half of it is random, 128 bits; the rest says until when it
+    /// is good, under a MAC of this tenant's: so that one that was never issued here is told without a look-up. Whether
+    /// the session still exists is the caller's to look up all the same.
+    #[must_use]
+    pub fn issue_session(&self, now: OffsetDateTime, ttl: Duration) -> SessionSecret {
+        let mut bytes = [0; 32];
+        fill_random(&mut bytes[..RANDOM]);
+        let until = now.unix_timestamp().saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
+        bytes[RANDOM..MARKED].copy_from_slice(&u32::try_from(until).unwrap_or(u32::MAX).to_be_bytes());
+        let mac = hmac_parts(&self.cookie_key, &[&bytes[..MARKED]]);
+        bytes[MARKED..].copy_from_slice(&mac[..32 - MARKED]);
+        SessionSecret::from_bytes(bytes)
+    }
+
+    /// Whether [`TenantTokens::issue_session`] of this tenant made this secret, and its time isn't over at `now`.
+    #[must_use]
+    pub fn issued_session(&self, secret: &SessionSecret, now: OffsetDateTime) -> bool {
+        let bytes = secret.bytes();
+        let mac = hmac_parts(&self.cookie_key, &[&bytes[..MARKED]]);
+        let until = bytes[RANDOM..MARKED].iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+        bool::from(mac[..32 - MARKED].ct_eq(&bytes[MARKED..])) && now.unix_timestamp() < until
+    }
+
+    /// By what attempts on an account are counted: nothing that tells whose it is.
+    #[must_use]
+    pub fn account(&self, email: &str) -> [u8; 32] {
+        *hmac_parts(&self.cookie_key, &[b"account", email.as_bytes()])
+    }
+
+    /// What a browser that logged in to an account is known by at its next login: 43 characters.
+    #[must_use]
+    pub fn device(&self, email: &str) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(&hmac_parts(&self.cookie_key, &[b"device", email.as_bytes()])[..])
     }
 
     fn sign(&self, wire: &Wire) -> String {

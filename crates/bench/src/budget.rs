@@ -100,6 +100,7 @@ pub(crate) async fn run(args: &BudgetArgs, place: &Place) -> Result<Outcome> {
             args.pairs, args.seconds, args.tenants
         ),
         measures: vec![most, failed, rate, median, p99],
+        bars: None,
         chart: Chart {
             title: "Sessions of tenants' roles, seen in PostgreSQL".to_owned(),
             x: "seconds",

@@ -87,6 +87,7 @@ pub(crate) async fn run(args: &CheckoutArgs, place: &Place) -> Result<Outcome> {
         postgres: scratch.version(),
         setting: format!("{} pairs of {} × {LOANS} loans, one at a time", args.pairs, args.batches),
         measures: vec![measure],
+        bars: None,
         chart: Chart {
             title: "Host lookup, checkout and check-in of an idle connection".to_owned(),
             x: "pair",

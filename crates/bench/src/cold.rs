@@ -95,6 +95,7 @@ pub(crate) async fn run(args: &ColdArgs, place: &Place) -> Result<Outcome> {
             args.pairs, args.tenants
         ),
         measures: measures.into_iter().flatten().collect(),
+        bars: None,
         chart: Chart {
             title: "A cold tenant's first request".to_owned(),
             x: "% of the requests took no longer",

@@ -117,6 +117,7 @@ pub(crate) async fn run(args: &CutoffArgs, place: &Place) -> Result<Outcome> {
             ASK_EVERY.as_millis()
         ),
         measures: vec![median, p99, deaf],
+        bars: None,
         chart: Chart {
             title: "From writing a pause until the last of two routers answers so".to_owned(),
             x: "% of the pauses took no longer",

@@ -77,6 +77,7 @@ pub(crate) async fn run(args: &DirectoryArgs, place: &Place) -> Result<Outcome> 
         postgres: scratch.version(),
         setting: format!("{} starts on each registry", args.pairs),
         measures,
+        bars: None,
         chart: Chart {
             title: "Memory of companies that nobody asks for".to_owned(),
             x: "companies",

@@ -132,6 +132,7 @@ pub(crate) async fn run(args: &FairnessArgs, place: &Place) -> Result<Outcome> {
             args.clients
         ),
         measures: measures.into(),
+        bars: None,
         chart: Chart {
             title: "What sparse tenants wait".to_owned(),
             x: "% of the requests took no longer",

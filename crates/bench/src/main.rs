@@ -21,6 +21,7 @@ mod load;
 mod lru;
 mod outcome;
 mod portero;
+mod provision;
 mod random;
 mod tenants;
 mod watch;
@@ -61,6 +62,7 @@ enum Bench {
     Cutoff(cutoff::CutoffArgs),
     Directory(directory::DirectoryArgs),
     Fairness(fairness::FairnessArgs),
+    Provision(provision::ProvisionArgs),
 }
 
 #[tokio::main]
@@ -86,5 +88,6 @@ async fn run(bench: &Bench, place: &Place) -> Result<Outcome> {
         Bench::Cutoff(args) => cutoff::run(args, place).await,
         Bench::Directory(args) => directory::run(args, place).await,
         Bench::Fairness(args) => fairness::run(args, place).await,
+        Bench::Provision(args) => provision::run(args, place).await,
     }
 }

@@ -12,6 +12,23 @@ pub(crate) struct Outcome {
     pub(crate) setting: String,
     pub(crate) measures: Vec<Measure>,
     pub(crate) chart: Chart,
+    /// Of what the figures are made up, if that was looked at.
+    pub(crate) bars: Option<Bars>,
+}
+
+/// A picture of bars, each of parts one after the other.
+#[derive(Serialize)]
+pub(crate) struct Bars {
+    pub(crate) title: String,
+    pub(crate) unit: &'static str,
+    pub(crate) bars: Vec<Bar>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Bar {
+    pub(crate) name: String,
+    /// What each part is, and how much.
+    pub(crate) parts: Vec<(String, f64)>,
 }
 
 /// One thing that was measured, once a pair.

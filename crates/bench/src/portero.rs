@@ -66,6 +66,8 @@ impl Portero {
             .env("PORTERO_ADMIN_LISTEN", "127.0.0.1:0")
             .env("PORTERO_DATA_DIR", data_dir)
             .env("PORTERO_SIGNUP_PER_ADDRESS_HOUR", "0")
+            // What nobody asked for would be in the way of what is measured.
+            .env("PORTERO_SPARES", "0")
             .envs(settings.iter().copied())
             // Not what its doors turn away: the clients count that, and a hog's would be thousands of lines.
             .env("PORTERO_LOG", "warn,portero_edge=error")

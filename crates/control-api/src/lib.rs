@@ -2,11 +2,14 @@
 //!
 //! The rules are `control`'s; this room knows no SQL and no HTML.
 
-use actix_web::{HttpResponse, http::header, web};
-use portero_control::{Control, FieldNames, SignUp, SignUpError};
-use portero_edge::{Json, Kind, Problem, SignUpTurn, read};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use portero_control::{Actor, Asking, Control, FieldNames, RequestKey, SignUp, SignUpError, SignUpOutcome};
+use portero_edge::{ClientAddress, Json, Kind, Problem, SignUpTurn, read, user_agent};
 use portero_kernel::{JobId, Refusal, TenantId};
 use serde::{Deserialize, Serialize};
+
+/// After how many seconds another try makes sense where too many companies are being made.
+const BUSY_SECS: u64 = 5;
 
 /// Adds the routes, for the apex.
 pub fn configure(config: &mut web::ServiceConfig) {
@@ -22,6 +25,8 @@ struct NewTenant {
     name: String,
     subdomain: String,
     admin: NewAdmin,
+    /// What an invitation's link carries, where one is needed.
+    invitation: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -33,16 +38,21 @@ struct NewAdmin {
 
 #[derive(Serialize)]
 struct TenantWire<'a> {
-    id: TenantId,
+    /// Nothing before the company was confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<TenantId>,
     name: &'a str,
     subdomain: &'a str,
     status: &'static str,
     url: &'a str,
-    job: JobId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobId>,
 }
 
 async fn create_tenant(
     _turn: SignUpTurn,
+    address: ClientAddress,
+    request: HttpRequest,
     control: web::Data<Control>,
     Json(body): Json<NewTenant>,
 ) -> Result<HttpResponse, Problem> {
@@ -52,24 +62,74 @@ async fn create_tenant(
         email: &body.admin.email,
         password: &body.admin.password,
     };
-    let signed_up = control.sign_up(&form, FieldNames::API, None).await.map_err(problem)?;
-    let wire = TenantWire {
-        id: signed_up.tenant,
-        name: signed_up.company.as_str(),
-        subdomain: signed_up.subdomain.as_str(),
-        status: "provisioning",
-        url: &signed_up.url,
-        job: signed_up.job,
+    let key = request_key(&request)?;
+    let asking = Asking {
+        key: key.as_ref(),
+        network: address.network(),
+        invitation: body.invitation.as_deref(),
+        lang: language(&request),
+        claim: None,
     };
-    Ok(HttpResponse::Accepted()
-        .insert_header((header::LOCATION, format!("/api/v1/jobs/{}", signed_up.job)))
-        .json(wire))
+    let control = control.by(newcomer(&request));
+    match control.sign_up(&form, FieldNames::API, &asking).await.map_err(problem)? {
+        SignUpOutcome::Begun(begun) => {
+            let wire = TenantWire {
+                id: Some(begun.tenant),
+                name: begun.company.as_str(),
+                subdomain: begun.subdomain.as_str(),
+                status: "provisioning",
+                url: &begun.url,
+                job: Some(begun.job),
+            };
+            Ok(HttpResponse::Accepted()
+                .insert_header((header::LOCATION, format!("/api/v1/jobs/{}", begun.job)))
+                .json(wire))
+        }
+        SignUpOutcome::MailSent(awaited) => Ok(HttpResponse::Accepted().json(TenantWire {
+            id: None,
+            name: awaited.company.as_str(),
+            subdomain: awaited.subdomain.as_str(),
+            status: "awaiting-confirmation",
+            url: &awaited.url,
+            job: None,
+        })),
+    }
+}
+
+/// The `Idempotency-Key`, where one came.
+fn request_key(request: &HttpRequest) -> Result<Option<RequestKey>, Problem> {
+    let mut keys = request.headers().get_all("idempotency-key");
+    let key = match (keys.next(), keys.next()) {
+        (None, _) => return Ok(None),
+        (Some(key), None) => key.to_str().ok().and_then(RequestKey::parse),
+        (Some(_), Some(_)) => None,
+    };
+    let malformed = || {
+        Problem::new(Kind::Malformed).detail("Idempotency-Key takes 1 to 255 visible ASCII characters, once")
+    };
+    key.map(Some).ok_or_else(malformed)
+}
+
+/// Of the mail that asks to confirm: what the client asks for first, of the two there are.
+fn language(request: &HttpRequest) -> &'static str {
+    let wished = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    if wished.is_some_and(|wished| wished.trim().to_ascii_lowercase().starts_with("es")) {
+        "es"
+    } else {
+        "en"
+    }
 }
 
 async fn get_job(control: web::Data<Control>, id: web::Path<String>) -> Result<HttpResponse, Problem> {
     let id: JobId = id.parse().map_err(|_| Problem::new(Kind::NotFound))?;
     let job = control.job(id).await?.ok_or(Problem::new(Kind::NotFound))?;
     Ok(HttpResponse::Ok().json(job))
+}
+
+/// Who signs up, for the audit log.
+#[must_use]
+pub fn newcomer(request: &HttpRequest) -> Actor {
+    Actor::SignUp { address: Some(ClientAddress::of(request).0), agent: user_agent(request) }
 }
 
 #[derive(Serialize)]
@@ -92,9 +152,13 @@ async fn get_subdomain(
 fn problem(error: SignUpError) -> Problem {
     match error {
         SignUpError::Invalid(errors) => Problem::invalid(errors),
-        SignUpError::Taken(_) => Problem::taken("subdomain"),
+        SignUpError::Taken(_) | SignUpError::LookAlike(..) => Problem::taken("subdomain"),
+        SignUpError::InvitationNeeded => Problem::new(Kind::InvitationNeeded),
+        SignUpError::LinkSpent => Problem::new(Kind::LinkSpent),
+        SignUpError::KeyReused => Problem::new(Kind::KeyReused),
+        SignUpError::TooManyWaiting => Problem::new(Kind::TooManyRequests).wait(3600),
         SignUpError::Closed => Problem::new(Kind::SignUpsClosed),
-        SignUpError::Busy => Problem::new(Kind::Overloaded),
+        SignUpError::Busy => Problem::new(Kind::Overloaded).wait(BUSY_SECS),
         SignUpError::NoServer => Problem::new(Kind::RegistryUnavailable),
         SignUpError::Registry(error) => error.into(),
     }

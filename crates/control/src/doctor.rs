@@ -1,15 +1,17 @@
 //! Every check one needs when something is wrong, each with what to do about it.
 
 mod server;
+mod spares;
 
 pub(crate) use server::check_fitness;
 
-use crate::Control;
+use crate::{Control, Differences, JobDetails, JobFilter};
 use portero_kernel::with_causes;
 use portero_pg::connect;
-use portero_registry::{JobStatus, MIGRATIONS, RegistryError, ServerRow, ServerStatus, TenantRow};
+use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus};
 use serde::Serialize;
 use server::check_tenants;
+use spares::check_spares;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,6 +86,7 @@ impl Control {
                 checks.push(Check::ok("master key", "opens the registry's secrets"));
                 checks.push(check_placement(&servers));
                 self.check_servers(&servers, &mut checks).await;
+                self.check_spares(&servers, &mut checks).await;
             }
         }
         checks
@@ -113,53 +116,63 @@ impl Control {
 
     async fn check_jobs(&self) -> Check {
         let looked = async {
-            let mut stuck = Vec::new();
-            for id in self.registry.jobs_with_status(JobStatus::Stuck, 10).await? {
-                let error = self.registry.job_by_id(id).await?.and_then(|job| job.error).unwrap_or_default();
-                stuck.push(format!("{id} ({error})"));
-            }
+            let stuck = self.jobs(JobFilter::Stuck, 10).await?;
             Ok::<_, RegistryError>((stuck, self.registry.jobs_open().await?))
         };
         match looked.await {
             Ok((stuck, open)) if stuck.is_empty() => {
                 Check::ok("jobs", format!("{open} under way, none stuck"))
             }
-            Ok((stuck, _)) => Check::bad(
-                Health::Fail,
-                "jobs",
-                format!("stuck: {}", stuck.join("; ")),
-                "remove what hinders the undo; the names stay reserved meanwhile",
-            ),
+            Ok((stuck, _)) => {
+                let each = |text: fn(&JobDetails) -> String| stuck.iter().map(text).collect::<Vec<_>>();
+                let found = each(|job| {
+                    let error = job.error.as_deref().unwrap_or_default();
+                    format!("{} of {} ({error})", job.kind, job.subdomain)
+                });
+                let advice = each(|job| format!("portero jobs retry {}", job.id));
+                Check::bad(
+                    Health::Fail,
+                    "jobs",
+                    format!("stuck: {}", found.join("; ")),
+                    format!("remove what hinders them, then {}", advice.join("; ")),
+                )
+            }
             Err(error) => Check::bad(Health::Fail, "jobs", with_causes(&error), "see the registry's log"),
         }
     }
 
     async fn check_servers(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
-        match self.all_tenants().await {
+        match self.reconcile().await {
             Err(error) => checks.push(Check::bad(
                 Health::Fail,
                 "tenants",
                 with_causes(&error),
                 "see the registry's log",
             )),
-            Ok(tenants) => {
+            Ok(differences) => {
                 for server in servers {
-                    let here: Vec<_> = tenants.iter().filter(|tenant| tenant.server == server.id).collect();
-                    check_server(server, &here, checks).await;
+                    check_server(server, &differences, checks).await;
                 }
             }
         }
     }
 
-    async fn all_tenants(&self) -> Result<Vec<TenantRow>, RegistryError> {
-        let mut tenants: Vec<TenantRow> = Vec::new();
-        loop {
-            let after = tenants.last().map(|tenant| tenant.subdomain.clone());
-            let page = self.registry.tenants_after(after.as_ref(), 1000).await?;
-            if page.is_empty() {
-                return Ok(tenants);
+    async fn check_spares(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
+        match self.registry.spare_figures().await {
+            Err(error) => {
+                checks.push(Check::bad(
+                    Health::Fail,
+                    "spares",
+                    with_causes(&error),
+                    "see the registry's log",
+                ));
             }
-            tenants.extend(page);
+            Ok(figures) => {
+                let draining = |server: &&ServerRow| server.status == ServerStatus::Draining;
+                let draining: Vec<_> = servers.iter().filter(draining).map(|server| server.id).collect();
+                let active = figures.iter().filter(|figures| !draining.contains(&figures.server));
+                checks.extend(active.map(check_spares));
+            }
         }
     }
 }
@@ -179,7 +192,7 @@ fn check_placement(servers: &[ServerRow]) -> Check {
     Check::ok("servers", format!("{active} taking new companies, {draining} draining"))
 }
 
-async fn check_server(server: &ServerRow, tenants: &[&TenantRow], checks: &mut Vec<Check>) {
+async fn check_server(server: &ServerRow, differences: &Differences, checks: &mut Vec<Check>) {
     let name = |what: &str| format!("{}: {what}", server.name);
     let session = match connect(&server.admin).await {
         Ok(session) => session,
@@ -193,14 +206,14 @@ async fn check_server(server: &ServerRow, tenants: &[&TenantRow], checks: &mut V
             return;
         }
     };
-    let found = async {
-        checks.extend(check_fitness(&session, name).await?);
-        checks.extend(check_tenants(&session, tenants, name).await?);
-        Ok::<_, tokio_postgres::Error>(())
+    let see_log = "see the server's log";
+    match check_fitness(&session, name).await {
+        Ok(fitness) => checks.extend(fitness),
+        Err(error) => checks.push(Check::bad(Health::Fail, name("checks"), with_causes(&error), see_log)),
     }
-    .await;
-    if let Err(error) = found {
-        checks.push(Check::bad(Health::Fail, name("checks"), with_causes(&error), "see the server's log"));
+    match differences.unanswered.get(&server.name) {
+        Some(error) => checks.push(Check::bad(Health::Fail, name("tenants"), error, see_log)),
+        None => checks.extend(check_tenants(&server.name, &differences.findings, name)),
     }
     session.close().await;
 }

@@ -1,8 +1,8 @@
-//! Jobs as people and programs see them.
+//! Jobs as people and programs see them; what operators do about those that are stuck is in `job_care`.
 
 use crate::Control;
 use portero_kernel::{JobId, Subdomain, TenantId, UserId};
-use portero_registry::{JobRow, JobStatus, RegistryError};
+use portero_registry::{JobRow, JobStatus, Origin, RegistryError};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -19,6 +19,9 @@ pub struct JobView {
     pub steps: Vec<StepView>,
     /// Where its outcome is.
     pub url: String,
+    /// What the company's database was made from, as far as that is known: `spare` (it was ready), `template` or
+    /// `migrations`.
+    pub origin: Option<&'static str>,
     /// What the company is called: its name, or its subdomain where the job was undone and the name forgotten.
     #[serde(skip)]
     pub company: String,
@@ -58,8 +61,13 @@ impl Control {
     pub async fn job(&self, id: JobId) -> Result<Option<JobView>, RegistryError> {
         let Some(job) = self.registry.job_by_id(id).await? else { return Ok(None) };
         let tenant = self.registry.tenant_by_id(job.tenant).await?;
+        // It may have another name by now.
+        let subdomain = tenant.as_ref().map(|tenant| tenant.subdomain.clone());
+        let subdomain = subdomain.or_else(|| Subdomain::parse(&job.subdomain).ok());
+        let url = subdomain.map(|subdomain| self.site.tenant_url(&subdomain)).unwrap_or_default();
         let company = tenant.map_or_else(|| job.subdomain.clone(), |tenant| tenant.name.to_string());
-        Ok(Some(self.job_view(job, company)))
+        let origin = self.registry.tenant_origin(job.tenant).await?;
+        Ok(Some(Self::job_view(job, company, url, origin)))
     }
 
     /// Who may be led in when this job is done: its tenant's first admin, if `claim` is what the browser that signed up
@@ -83,11 +91,11 @@ impl Control {
         }))
     }
 
-    fn job_view(&self, job: JobRow, company: String) -> JobView {
+    fn job_view(job: JobRow, company: String, url: String, origin: Option<Origin>) -> JobView {
         let status = match job.status {
             JobStatus::Running | JobStatus::Undoing => "running",
             JobStatus::Done => "done",
-            JobStatus::Undone | JobStatus::Stuck => "failed",
+            JobStatus::Undone | JobStatus::Stuck | JobStatus::Abandoned => "failed",
         };
         let steps = job
             .steps
@@ -99,9 +107,7 @@ impl Control {
                 finished_at: step.finished_at,
             })
             .collect();
-        let url = Subdomain::parse(&job.subdomain)
-            .map(|subdomain| self.site.tenant_url(&subdomain))
-            .unwrap_or_default();
-        JobView { id: job.id, kind: job.kind, status, steps, url, company }
+        let origin = origin.map(Origin::as_str);
+        JobView { id: job.id, kind: job.kind, status, steps, url, origin, company }
     }
 }

@@ -1,23 +1,53 @@
 //! The use cases of the control plane, by noun. The CLI, the API and the pages are three doors to it: no rule lives in
 //! a door. This room knows no HTTP, no clap and no HTML.
 
+mod acts;
+mod audit;
+mod console;
 mod doctor;
+mod invitations;
+mod job_care;
+mod job_events;
 mod jobs;
+mod life;
+mod operators;
+mod reconcile;
 mod routers;
 mod servers;
 mod signup;
 mod tenants;
 
+pub use audit::{AuditReport, AuditView};
+pub use console::{Overview, RouterView, TenantLine, TenantList};
 pub use doctor::{Check, Health};
+pub use invitations::{InvitationView, NewInvitation};
+pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
+pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
+pub use life::{FormerNameView, Grace, Purge, PurgedView};
+pub use operators::{OperatorError, OperatorView};
+pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
 pub use routers::Known;
-pub use servers::{LeaseView, ServerDetails, ServerError, ServerView};
-pub use signup::{FieldNames, SignUp, SignUpError, SignUpMode, SignedUp};
+pub use servers::{LeaseView, ServerDetails, ServerError, ServerView, SparesView};
+pub use signup::{
+    Asking, Awaited, FieldNames, IN_FLIGHT, LetterFacts, LookAlike, RequestKey, SignUp, SignUpError,
+    SignUpMode, SignUpOutcome, SignedUp, WriteLetter,
+};
 pub use tenants::{Change, TenantError, TenantView};
 
+// What the lists are asked with, and what is in them.
+pub use portero_registry::{JobLine, JobQuery, TenantFilter, TenantOrder};
+
+// What a door writes for [`WriteLetter`], and the mailer sends.
+pub use portero_registry::{Letter, MailRow, MailState};
+
+use job_events::JobEvents;
 use portero_auth::Passwords;
 use portero_kernel::Site;
 use portero_registry::Registry;
+
+// Who acts, and which entries of the audit log are asked for.
+pub use portero_registry::{Actor, AuditFilter, AuditHead, NotAHead};
 
 /// The control plane: what its use cases work with. Cheap to clone.
 #[derive(Clone)]
@@ -26,13 +56,46 @@ pub struct Control {
     passwords: Passwords,
     site: Site,
     mode: SignUpMode,
+    in_flight: Option<i64>,
+    write_letter: WriteLetter,
+    job_events: JobEvents,
+    actor: Actor,
 }
 
 impl Control {
     /// From its parts.
     #[must_use]
     pub fn new(registry: Registry, passwords: Passwords, site: Site, mode: SignUpMode) -> Self {
-        Self { registry, passwords, site, mode }
+        Self {
+            registry,
+            passwords,
+            site,
+            mode,
+            in_flight: None,
+            write_letter: plain_letter,
+            job_events: JobEvents::default(),
+            actor: Actor::System { task: "portero" },
+        }
+    }
+
+    /// With so many companies in the making at once, of those from outside; `0` is no limit.
+    #[must_use]
+    pub fn with_in_flight(mut self, limit: u32) -> Self {
+        self.in_flight = (limit > 0).then_some(i64::from(limit));
+        self
+    }
+
+    /// With the words of these letters.
+    #[must_use]
+    pub fn with_letters(mut self, write: WriteLetter) -> Self {
+        self.write_letter = write;
+        self
+    }
+
+    /// Who may sign up.
+    #[must_use]
+    pub fn sign_up_mode(&self) -> SignUpMode {
+        self.mode
     }
 
     /// Where the platform is on the web.
@@ -46,4 +109,10 @@ impl Control {
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
+}
+
+/// A letter without a door's words, where none was given: the address and the link.
+fn plain_letter(facts: &LetterFacts<'_>) -> Letter {
+    let text = format!("{}\n\n{}\n", facts.address, facts.link);
+    Letter { subject: facts.address.to_owned(), html: String::new(), text }
 }

@@ -3,7 +3,7 @@
 use crate::{Control, Health, doctor::check_fitness};
 use portero_kernel::{ExposeSecret, RouterId, SecretString, ServerId};
 use portero_pg::{Session, connect, tenant_capacity};
-use portero_registry::{LeaseRow, RegistryError, ServerRow, ServerStatus, server_config};
+use portero_registry::{LeaseRow, RegistryError, ServerRow, ServerStatus, SpareFigures, server_config};
 use serde::Serialize;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -39,6 +39,60 @@ pub struct ServerDetails {
     pub server: ServerView,
     /// The routers' leases on its connections.
     pub leases: Vec<LeaseView>,
+    /// The databases made ahead.
+    pub spares: SparesView,
+}
+
+/// A server's databases made ahead, and how the making goes.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SparesView {
+    /// Those that can be given away.
+    pub ready: i64,
+    /// Those that are being made.
+    pub making: i64,
+    /// How many are kept; nothing where no process has looked after the server yet, and so for all that follow.
+    pub wanted: Option<i32>,
+    /// The schema versions of the templates there, newest first.
+    pub templates: Vec<i32>,
+    /// When the server was last looked after.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub looked_at: Option<OffsetDateTime>,
+    /// Why none are made now: `disk`, `draining` or `error`.
+    pub stopped: Option<&'static str>,
+    /// The same in words.
+    pub reason: Option<String>,
+    /// How often the making failed.
+    pub failures: i64,
+    /// Companies there whose database was a spare.
+    pub from_spare: i64,
+    /// Companies there whose database was made from a template.
+    pub from_template: i64,
+    /// Companies there whose database was made by all migrations.
+    pub from_migrations: i64,
+}
+
+impl From<SpareFigures> for SparesView {
+    fn from(figures: SpareFigures) -> Self {
+        let [from_spare, from_template, from_migrations] = figures.origins;
+        let counted = Self {
+            ready: figures.ready,
+            making: figures.making,
+            from_spare,
+            from_template,
+            from_migrations,
+            ..Self::default()
+        };
+        let Some(refill) = figures.refill else { return counted };
+        Self {
+            wanted: Some(refill.wanted),
+            templates: refill.templates,
+            looked_at: Some(refill.looked_at),
+            stopped: refill.stopped.map(portero_registry::Stopped::as_str),
+            reason: refill.reason,
+            failures: refill.failures,
+            ..counted
+        }
+    }
 }
 
 /// A router's lease on a server's connections.
@@ -88,11 +142,11 @@ pub enum ServerError {
 }
 
 impl Control {
-    /// Adds a server, after it was looked at: new companies go there from now on, too.
-    ///
-    /// # Errors
-    /// [`ServerError`] says what it lacks, or what the URL does.
-    pub async fn server_add(&self, name: &str, url: &SecretString) -> Result<ServerView, ServerError> {
+    pub(crate) async fn do_server_add(
+        &self,
+        name: &str,
+        url: &SecretString,
+    ) -> Result<ServerView, ServerError> {
         check_name(name)?;
         let config = parse_url(url)?;
         if self.registry.server_by_name(name).await?.is_some() {
@@ -128,25 +182,20 @@ impl Control {
         let server = self.find_server(name).await?;
         let tenants = self.registry.tenants_by_server().await?.get(&server.id).copied().unwrap_or(0);
         let leases = self.registry.server_leases(server.id).await?;
+        let figures = self.registry.spare_figures().await?;
+        let spares = figures.into_iter().find(|figures| figures.server == server.id);
         Ok(ServerDetails {
             server: view(&server, tenants),
             leases: leases.into_iter().map(LeaseView::from).collect(),
+            spares: spares.map(SparesView::from).unwrap_or_default(),
         })
     }
 
-    /// No new company is put on this server from now on. Those it has stay and are served.
-    ///
-    /// # Errors
-    /// [`ServerError::NotFound`], or the registry.
-    pub async fn server_drain(&self, name: &str) -> Result<ServerView, ServerError> {
+    pub(crate) async fn do_server_drain(&self, name: &str) -> Result<ServerView, ServerError> {
         self.set_status(name, ServerStatus::Draining).await
     }
 
-    /// New companies are put on this server again.
-    ///
-    /// # Errors
-    /// [`ServerError::NotFound`], or the registry.
-    pub async fn server_undrain(&self, name: &str) -> Result<ServerView, ServerError> {
+    pub(crate) async fn do_server_undrain(&self, name: &str) -> Result<ServerView, ServerError> {
         self.set_status(name, ServerStatus::Active).await
     }
 

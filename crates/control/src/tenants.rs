@@ -1,13 +1,16 @@
 //! Looking after tenants: list, show, pause, resume.
 
-use crate::{Control, Known};
-use portero_kernel::{RoleName, SchemaVersion, Subdomain, TenantId};
+use crate::{
+    Control, FormerNameView, Known,
+    life::{must_be_made, must_live},
+};
+use portero_kernel::{Refusal, RoleName, SchemaVersion, Subdomain, TenantId};
 use portero_pg::Session;
 use portero_provisioner::{ServerError, fence};
 use portero_registry::{RegistryError, TenantRow, TenantStatus};
 use serde::Serialize;
 use std::time::Duration;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 /// A tenant, as operators see it.
 #[derive(Debug, Clone, Serialize)]
@@ -18,7 +21,7 @@ pub struct TenantView {
     pub name: String,
     /// Its subdomain.
     pub subdomain: String,
-    /// `provisioning`, `active` or `paused`.
+    /// `provisioning`, `active`, `paused`, `deleting`, `deleted` or `purging`.
     pub status: &'static str,
     /// Where it is.
     pub url: String,
@@ -34,6 +37,18 @@ pub struct TenantView {
     pub pause_reason: Option<String>,
     /// Its part of a server that is short of connections, beside others that wait: 1 to 100.
     pub weight: u8,
+    /// When it was deleted, if it is.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<OffsetDateTime>,
+    /// Until when the data of a deleted one is kept.
+    #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub purge_after: Option<OffsetDateTime>,
+    /// The state that a deleted one comes back to: `active` or `paused`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undelete_to: Option<&'static str>,
+    /// Names that it gave up and nobody else may have yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerNameView>,
 }
 
 /// A tenant that was changed, and who knows of that.
@@ -46,6 +61,8 @@ pub struct Change {
     pub known: Known,
     /// Connections that were cut in the middle of something.
     pub cut: usize,
+    /// Whether it was as it was asked to be before.
+    pub already: bool,
 }
 
 /// Why a tenant could not be looked after.
@@ -54,6 +71,61 @@ pub enum TenantError {
     /// Nobody has the subdomain.
     #[error("no tenant has the subdomain {0}")]
     NotFound(Subdomain),
+    /// Nobody has it any more.
+    #[error("{was} is called {now} now")]
+    Renamed {
+        /// The name that it gave up.
+        was: Subdomain,
+        /// Its present one.
+        now: Subdomain,
+    },
+    /// It is gone for good.
+    #[error("{subdomain} was purged on {at}: nothing of it is left, and the name is free again after {free}")]
+    Purged {
+        /// The name that it had.
+        subdomain: Subdomain,
+        /// When.
+        at: Date,
+        /// When its name's quarantine is over.
+        free: Date,
+    },
+    /// It is deleted, and has to be brought back before anything else.
+    #[error("{0} is deleted: portero tenant undelete {0} brings it back")]
+    Deleted(Subdomain),
+    /// Its data is being removed.
+    #[error("{0} is being purged: there is no way back")]
+    Purging(Subdomain),
+    /// It lives.
+    #[error("{0} is not deleted: only a deleted tenant can be purged, after portero tenant delete {0}")]
+    NotDeleted(Subdomain),
+    /// Its data is to be kept.
+    #[error(
+        "{subdomain} is deleted, and its data is kept until {until}: to purge it before that, say --before-grace"
+    )]
+    InGrace {
+        /// The tenant.
+        subdomain: Subdomain,
+        /// Until when.
+        until: Date,
+    },
+    /// More deletions than may be.
+    #[error(
+        "nothing was deleted: that would be {asked} more, after {recent} in the last 24 hours, and {cap} may be (1 % of all tenants, and 5 at least)"
+    )]
+    TooMany {
+        /// How many were to be deleted.
+        asked: i64,
+        /// How many were.
+        recent: i64,
+        /// How many may be.
+        cap: i64,
+    },
+    /// A name that nobody can have.
+    #[error("the subdomain {0:?} {1}")]
+    NewName(String, Refusal),
+    /// A name that is somebody's, or was not long ago.
+    #[error("the subdomain {0} is taken, or was given up by another tenant not long enough ago")]
+    Taken(Subdomain),
     /// It is still being made.
     #[error("{0} is still being created: wait until that is done")]
     Provisioning(Subdomain),
@@ -79,7 +151,22 @@ impl Control {
         limit: i64,
     ) -> Result<Vec<TenantView>, RegistryError> {
         let rows = self.registry.tenants_after(after, limit).await?;
-        Ok(rows.into_iter().map(|row| self.tenant_view(row)).collect())
+        self.tenant_views(rows).await
+    }
+
+    /// The same, of those whose name or subdomain has this in it, in upper or lower case, and that are in this state.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_found(
+        &self,
+        search: Option<&str>,
+        status: Option<&str>,
+        after: Option<&Subdomain>,
+        limit: i64,
+    ) -> Result<Vec<TenantView>, RegistryError> {
+        let rows = self.registry.tenants_found(search, status, after, limit).await?;
+        self.tenant_views(rows).await
     }
 
     /// A tenant by its subdomain.
@@ -87,22 +174,20 @@ impl Control {
     /// # Errors
     /// [`TenantError::NotFound`], or the registry.
     pub async fn tenant(&self, subdomain: &Subdomain) -> Result<TenantView, TenantError> {
-        self.find(subdomain).await.map(|row| self.tenant_view(row))
+        let row = self.find(subdomain).await?;
+        let view = self.tenant_views(vec![row]).await?.pop();
+        view.ok_or_else(|| TenantError::NotFound(subdomain.clone()))
     }
 
-    /// Shuts a tenant's door: its role is fenced out of the database and every request is answered `tenant-paused`, by
-    /// every router that lives and has said so in time. Requests under way have until `drain` is over, and are cut then.
-    /// Repeating it raises the fence again.
-    ///
-    /// # Errors
-    /// [`TenantError`].
-    pub async fn pause(
+    pub(crate) async fn do_pause(
         &self,
         subdomain: &Subdomain,
         reason: Option<&str>,
         drain: Duration,
     ) -> Result<Change, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
+        must_live(&tenant)?;
+        let already = tenant.status == TenantStatus::Paused;
         // The routers hear it first: they let what is under way finish, and read "paused" to everybody else.
         let clock = match tenant.status {
             TenantStatus::Paused => self.registry.route_clock().await?,
@@ -112,16 +197,14 @@ impl Control {
         let cut = fence::raise(&server, &RoleName::from(&tenant.database), drain).await?;
         lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, cut, "a tenant was paused");
-        self.changed(subdomain, clock, cut).await
+        let change = self.changed(subdomain, clock, cut).await?;
+        Ok(Change { already, ..change })
     }
 
-    /// Opens a paused tenant's door again, and waits for the routers to hear of it. Repeating it sets the tenant's role
-    /// as it should be.
-    ///
-    /// # Errors
-    /// [`TenantError`].
-    pub async fn resume(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
+    pub(crate) async fn do_resume(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
         let (tenant, lock) = self.find_and_lock(subdomain).await?;
+        must_live(&tenant)?;
+        let already = tenant.status == TenantStatus::Active;
         let server = self.admin_of(&tenant).await?;
         let login = self.registry.tenant_login(tenant.id).await?;
         fence::lower(&server, tenant.id, &login.ok_or(RegistryError::Unreadable("tenant's login"))?).await?;
@@ -131,14 +214,15 @@ impl Control {
         };
         lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, "a tenant was resumed");
-        self.changed(subdomain, clock, 0).await
+        let change = self.changed(subdomain, clock, 0).await?;
+        Ok(Change { already, ..change })
     }
 
-    /// Gives a tenant another weight, from 1 to 100, and waits for the routers to hear of it.
-    ///
-    /// # Errors
-    /// [`TenantError`].
-    pub async fn set_weight(&self, subdomain: &Subdomain, weight: u8) -> Result<Change, TenantError> {
+    pub(crate) async fn do_set_weight(
+        &self,
+        subdomain: &Subdomain,
+        weight: u8,
+    ) -> Result<Change, TenantError> {
         let tenant = self.find(subdomain).await?;
         let clock = self.registry.tenant_set_weight(tenant.id, weight).await?;
         let clock = clock.ok_or_else(|| TenantError::Changed(subdomain.clone()))?;
@@ -156,19 +240,29 @@ impl Control {
         Ok((change.tenant, change.known))
     }
 
-    async fn changed(&self, subdomain: &Subdomain, clock: i64, cut: usize) -> Result<Change, TenantError> {
+    pub(crate) async fn changed(
+        &self,
+        subdomain: &Subdomain,
+        clock: i64,
+        cut: usize,
+    ) -> Result<Change, TenantError> {
         let known = self.wait_until_known(clock).await?;
-        Ok(Change { tenant: self.tenant(subdomain).await?, known, cut })
+        Ok(Change { tenant: self.tenant(subdomain).await?, known, cut, already: false })
     }
 
     /// A tenant that is there, and the lock by which one at a time changes it; dropped, the lock is given up.
-    async fn find_and_lock(&self, subdomain: &Subdomain) -> Result<(TenantRow, Session), TenantError> {
-        let lock = self.registry.tenant_lock(self.find(subdomain).await?.id).await?;
-        // As it is now that nobody else changes it.
+    pub(crate) async fn find_and_lock(
+        &self,
+        subdomain: &Subdomain,
+    ) -> Result<(TenantRow, Session), TenantError> {
+        let found = self.find(subdomain).await?.id;
+        let lock = self.registry.tenant_lock(found).await?;
+        // As it is now that nobody else changes it: it may have another name, or be gone.
         let tenant = self.find(subdomain).await?;
-        if tenant.status == TenantStatus::Provisioning {
-            return Err(TenantError::Provisioning(subdomain.clone()));
+        if tenant.id != found {
+            return Err(TenantError::Changed(subdomain.clone()));
         }
+        must_be_made(&tenant)?;
         Ok((tenant, lock))
     }
 
@@ -182,14 +276,27 @@ impl Control {
         clock.ok_or_else(|| TenantError::Changed(tenant.subdomain.clone()))
     }
 
-    async fn admin_of(&self, tenant: &TenantRow) -> Result<tokio_postgres::Config, TenantError> {
+    pub(crate) async fn admin_of(&self, tenant: &TenantRow) -> Result<tokio_postgres::Config, TenantError> {
         let server = self.registry.server_by_id(tenant.server).await?;
         Ok(server.ok_or(RegistryError::Unreadable("tenant's server"))?.admin)
     }
 
-    async fn find(&self, subdomain: &Subdomain) -> Result<TenantRow, TenantError> {
-        let found = self.registry.tenant_by_subdomain(subdomain).await?;
-        found.ok_or_else(|| TenantError::NotFound(subdomain.clone()))
+    pub(crate) async fn find(&self, subdomain: &Subdomain) -> Result<TenantRow, TenantError> {
+        match self.registry.tenant_by_subdomain(subdomain).await? {
+            Some(tenant) => Ok(tenant),
+            None => Err(self.why_nobody(subdomain).await?),
+        }
+    }
+
+    async fn tenant_views(&self, rows: Vec<TenantRow>) -> Result<Vec<TenantView>, RegistryError> {
+        let ids: Vec<TenantId> = rows.iter().map(|row| row.id).collect();
+        let mut views: Vec<_> = rows.into_iter().map(|row| self.tenant_view(row)).collect();
+        for former in self.registry.former_subdomains_of(&ids).await? {
+            if let Some(view) = views.iter_mut().find(|view| view.id == former.tenant) {
+                view.former.push(former.into());
+            }
+        }
+        Ok(views)
     }
 
     fn tenant_view(&self, row: TenantRow) -> TenantView {
@@ -204,6 +311,10 @@ impl Control {
             created_at: row.created_at,
             pause_reason: row.pause_reason,
             weight: row.weight,
+            deleted_at: row.deleted_at,
+            purge_after: row.purge_after,
+            undelete_to: row.undelete_to.map(TenantStatus::as_str),
+            former: Vec::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who is calling: the peer, or whom a trusted proxy says it speaks for.
 
 use crate::Edge;
-use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
 use futures_util::future::{Ready, ready};
 use std::{
     convert::Infallible,
@@ -36,6 +36,13 @@ impl ClientAddress {
         let Some(edge) = request.app_data::<web::Data<Edge>>() else { return false };
         request.peer_addr().is_some_and(|peer| edge.trusted_proxies.contains(&peer.ip().to_canonical()))
     }
+}
+
+/// What a client calls itself, if that can be read.
+#[must_use]
+pub fn user_agent(request: &HttpRequest) -> Option<String> {
+    let agent = request.headers().get(header::USER_AGENT)?;
+    agent.to_str().ok().map(str::to_owned)
 }
 
 impl FromRequest for ClientAddress {

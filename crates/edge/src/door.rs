@@ -1,7 +1,12 @@
 //! The one layer around everything: whose door is this, may this page ask, a request id, the headers that every answer
 //! bears, and problems in the form their reader wants. One layer rather than three, since each costs on every request.
 
-use crate::{ClientAddress, Edge, Kind, Problem, context::Here, fair_use::Place, gate, origin};
+use crate::{
+    ClientAddress, Edge, Kind, Problem,
+    context::Here,
+    fair_use::{Place, Who},
+    gate, origin,
+};
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BoxBody, EitherBody, MessageBody},
@@ -61,14 +66,7 @@ pub async fn door<B: MessageBody + 'static>(
         }
     };
     let answered = next.call(request).await?;
-    let status = answered.status();
-    let bare = (status.is_client_error() || status.is_server_error()) && !has_body(answered.headers());
-    let problem = match answered.response().error() {
-        Some(error) => Some(problem_of(error)),
-        None if bare => Some(Problem::from_status(status)),
-        None => None,
-    };
-    let Some(problem) = problem else {
+    let Some(problem) = problem_in(&answered) else {
         return Ok(sealed(answered.map_into_left_body(), &request_id, began));
     };
     edge.refusals.problem(problem.kind);
@@ -96,13 +94,28 @@ fn admit<'a>(edge: &'a Edge, request: &HttpRequest) -> Result<Option<Place<'a>>,
         Some(Here::Tenant(route)) if !request.path().starts_with(gate::STATIC) => route.tenant,
         _ => return Ok(None),
     };
-    edge.fair_use.enter(tenant).map_err(|unfair| {
+    if !edge.fair_use.is_limited() {
+        return Ok(None);
+    }
+    let who = if (edge.own)(request, tenant) { Who::Own } else { Who::Stranger };
+    edge.fair_use.enter(tenant, who).map_err(|unfair| {
         edge.refusals.unfair(unfair);
         Problem::from(unfair)
     })
 }
 
-fn answer_with<B>(
+/// What went wrong, where something did that is not told yet.
+pub(crate) fn problem_in<B>(answered: &ServiceResponse<B>) -> Option<Problem> {
+    let status = answered.status();
+    let bare = (status.is_client_error() || status.is_server_error()) && !has_body(answered.headers());
+    match answered.response().error() {
+        Some(error) => Some(problem_of(error)),
+        None if bare => Some(Problem::from_status(status)),
+        None => None,
+    }
+}
+
+pub(crate) fn answer_with<B>(
     edge: &Edge,
     request: HttpRequest,
     problem: &Problem,
@@ -110,6 +123,7 @@ fn answer_with<B>(
     request_id: &str,
     began: Instant,
 ) -> ServiceResponse<EitherBody<B, BoxBody>> {
+    edge.sightings.problem(problem.kind, &request);
     let cause = problem.cause.as_deref();
     match problem.kind.status() {
         StatusCode::INTERNAL_SERVER_ERROR => {
@@ -151,6 +165,9 @@ fn problem_of(error: &Error) -> Problem {
 }
 
 fn draw(edge: &Edge, request: &HttpRequest, problem: &Problem, request_id: &str) -> HttpResponse {
+    if let Some(url) = &problem.instead {
+        return HttpResponse::PermanentRedirect().insert_header((header::LOCATION, url.as_str())).finish();
+    }
     let bare = actix_web::ResponseError::error_response(problem);
     let mut response = HttpResponseBuilder::new(bare.status());
     for header in bare.headers() {
@@ -168,16 +185,20 @@ fn draw(edge: &Edge, request: &HttpRequest, problem: &Problem, request_id: &str)
 }
 
 /// Browsers get pages, except for the API.
-fn wants_page(request: &HttpRequest) -> bool {
+pub(crate) fn wants_page(request: &HttpRequest) -> bool {
     let accepts_html = request
         .headers()
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
-    accepts_html && !request.path().starts_with("/api/")
+    accepts_html && !["/api/", "/admin/"].iter().any(|programs| request.path().starts_with(programs))
 }
 
-fn sealed<B>(mut response: ServiceResponse<B>, request_id: &str, began: Instant) -> ServiceResponse<B> {
+pub(crate) fn sealed<B>(
+    mut response: ServiceResponse<B>,
+    request_id: &str,
+    began: Instant,
+) -> ServiceResponse<B> {
     let tenant = match response.request().extensions().get::<Here>() {
         Some(Here::Tenant(route)) => Some(route.tenant),
         _ => None,
@@ -205,7 +226,7 @@ fn sealed<B>(mut response: ServiceResponse<B>, request_id: &str, began: Instant)
 }
 
 /// A trusted proxy's, so that both logs tell one story; otherwise a new one: this process's random half, and a count.
-fn request_id(request: &HttpRequest) -> String {
+pub(crate) fn request_id(request: &HttpRequest) -> String {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::new_v4().as_u64_pair().0);
     static COUNT: AtomicU64 = AtomicU64::new(0);
     request

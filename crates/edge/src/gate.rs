@@ -2,8 +2,11 @@
 //! header. A request whose host is doubled, missing, or contradicts an absolute request line is refused.
 
 use crate::{Edge, Kind, Problem, context::Here};
-use actix_web::{HttpMessage, HttpRequest, http::header};
-use portero_kernel::{HostName, Place};
+use actix_web::{
+    HttpMessage, HttpRequest,
+    http::{Method, header},
+};
+use portero_kernel::{HostName, Place, Subdomain};
 use portero_registry::TenantStatus;
 
 /// The host that the client asked for, in its one spelling.
@@ -16,7 +19,7 @@ pub(crate) const STATIC: &str = "/static/";
 /// Reads the host and notes in the request whose door it stands at.
 ///
 /// # Errors
-/// [`Kind::HostInvalid`], [`Kind::TenantNotFound`], or the state of the tenant.
+/// [`Kind::HostInvalid`], [`Kind::TenantNotFound`], [`Kind::TenantMoved`], or the state of the tenant.
 pub(crate) fn open(edge: &Edge, request: &HttpRequest) -> Result<(), Problem> {
     match place(edge, request) {
         Ok(here) => {
@@ -37,14 +40,35 @@ fn place(edge: &Edge, request: &HttpRequest) -> Result<Here, Problem> {
         Place::Apex => Ok(Here::Apex),
         Place::Elsewhere => Err(Problem::new(Kind::TenantNotFound)),
         Place::Tenant(subdomain) => {
-            let route = edge.router.lookup(&subdomain).ok_or(Problem::new(Kind::TenantNotFound))?;
+            let Some(route) = edge.router.lookup(&subdomain) else {
+                return Err(nobody(edge, request, &subdomain));
+            };
             match route.status {
                 TenantStatus::Active => Ok(Here::Tenant(route)),
                 TenantStatus::Provisioning => Err(Problem::new(Kind::TenantProvisioning)),
                 TenantStatus::Paused => Err(Problem::new(Kind::TenantPaused)),
+                TenantStatus::Deleting | TenantStatus::Deleted | TenantStatus::Purging => {
+                    Err(Problem::new(Kind::TenantDeleted))
+                }
             }
         }
     }
+}
+
+/// Nobody has the name; whoever gave it up not long ago is at another. Reading is led there, path and query and all. What
+/// might change something is not: its body and its credentials were meant for this host, so its sender decides.
+fn nobody(edge: &Edge, request: &HttpRequest, subdomain: &Subdomain) -> Problem {
+    let Some(route) = edge.router.moved(subdomain) else {
+        return Problem::new(Kind::TenantNotFound);
+    };
+    let url = edge.site.tenant_url(&route.subdomain);
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        // Of an absolute request line these two alone: the host was the old one's.
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let way = if path.starts_with('/') { format!("{url}{path}") } else { format!("{url}/") };
+        return Problem::new(Kind::TenantMoved).to(way);
+    }
+    Problem::new(Kind::TenantMoved).detail(format!("It is at {url} now: send this there"))
 }
 
 fn read_host(request: &HttpRequest) -> Result<HostName, Problem> {

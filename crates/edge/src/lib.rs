@@ -11,27 +11,35 @@ mod door;
 mod fair_use;
 mod gate;
 mod limits;
+mod operators;
 mod origin;
 mod problem;
 mod refusals;
+mod sightings;
 
-pub use address::ClientAddress;
+pub use address::{ClientAddress, user_agent};
 pub use body::{Form, Json, MAX_BODY};
 pub use context::{Db, TenantCtx, at_apex, at_tenant};
 pub use door::door;
 pub use fair_use::FairUse;
 pub use gate::Host;
 pub use limits::{Limits, LoginTurn, SignUpTurn};
+pub use operators::{OPERATORS_LOGIN, OperatorsHost, operators_door};
 pub use problem::{FieldProblem, Kind, Problem};
 pub use refusals::Refusals;
+pub use sightings::{Sight, Sighted, Sightings};
 
 use actix_web::{HttpRequest, Route, guard, web};
-use portero_kernel::Site;
+use portero_kernel::{Site, TenantId};
 use portero_router::Router;
 use std::net::IpAddr;
 
 /// Draws a problem as a page, for browsers.
 pub type DrawProblem = fn(&HttpRequest, &Problem, request_id: &str) -> ProblemPage;
+
+/// Whether a request bears something that this company has issued: a token, or a session's cookie. It is asked for every
+/// request of a company, and does no I/O; what it verified it leaves in the request, so that nobody verifies it again.
+pub type BearsOwn = fn(&HttpRequest, TenantId) -> bool;
 
 /// A problem as a page.
 pub struct ProblemPage {
@@ -49,14 +57,20 @@ pub struct Edge {
     pub router: Router,
     /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// The names, besides loopback's and IP addresses, that the operators' listener answers to; in lower case.
+    pub admin_hosts: Vec<String>,
     /// How often one address may do what is expensive.
     pub limits: Limits,
     /// How much one company may ask.
     pub fair_use: FairUse,
     /// What was refused.
     pub refusals: Refusals,
+    /// What of that is written down.
+    pub sightings: Sightings,
     /// How problems look in a browser.
     pub page: DrawProblem,
+    /// Who is one of a company's own.
+    pub own: BearsOwn,
 }
 
 /// A route for reading: GET, and HEAD, which is GET without its body.

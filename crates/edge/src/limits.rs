@@ -27,17 +27,28 @@ const FORGET_EVERY: u32 = 8192;
 pub struct Limits {
     sign_ups: Option<Limiter<IpAddr>>,
     logins: Option<Limiter<IpAddr>>,
+    operators: Option<Limiter<IpAddr>>,
 }
 
 impl Limits {
-    /// Sign-ups an hour and logins a minute, from one address; `0` is no limit.
+    /// Sign-ups an hour and logins a minute, from one address; `0` is no limit. Operators' tokens that are not known yet
+    /// are logins too, with an allowance of their own.
     #[must_use]
     pub fn new(sign_ups_per_hour: u32, logins_per_minute: u32) -> Self {
         let limiter = |count, period| NonZeroU32::new(count).and_then(|count| Limiter::new(count, period));
         Self {
             sign_ups: limiter(sign_ups_per_hour, Duration::from_secs(3600)),
             logins: limiter(logins_per_minute, Duration::from_secs(60)),
+            operators: limiter(logins_per_minute, Duration::from_secs(60)),
         }
+    }
+
+    /// Takes one look at an operator's token of this address's allowance.
+    ///
+    /// # Errors
+    /// [`Kind::TooManyRequests`].
+    pub fn operator_turn(&self, address: ClientAddress) -> Result<(), Problem> {
+        self.operators.as_ref().map_or(Ok(()), |limit| turn(limit, address.0))
     }
 }
 
@@ -69,6 +80,14 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
             let wait = not_until.wait_time_from(self.clock.now());
             (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
         })
+    }
+}
+
+impl ClientAddress {
+    /// The network that this address counts by: itself, or the /64 of an IPv6 one, which is what one customer has.
+    #[must_use]
+    pub fn network(self) -> IpAddr {
+        network_of(self.0)
     }
 }
 

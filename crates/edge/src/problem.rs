@@ -47,12 +47,18 @@ macro_rules! kinds {
 kinds! {
     /// The `Host` isn't one, or contradicts the request line.
     HostInvalid BAD_REQUEST "host-invalid" "The host of this request is not understood",
+    /// The operators' listener doesn't answer to this host.
+    Misdirected MISDIRECTED_REQUEST "misdirected" "This server does not answer to this host: see PORTERO_ADMIN_HOSTS",
     /// Nobody has this host.
     TenantNotFound NOT_FOUND "tenant-not-found" "No company is at this address",
     /// Its database is being made.
     TenantProvisioning SERVICE_UNAVAILABLE "tenant-provisioning" "This company is being set up: try again in a moment",
     /// Its door is shut.
     TenantPaused SERVICE_UNAVAILABLE "tenant-paused" "This company is paused",
+    /// It is deleted, and its name not free.
+    TenantDeleted GONE "tenant-deleted" "This company has been deleted",
+    /// It has another name now. What only reads is led there instead.
+    TenantMoved MISDIRECTED_REQUEST "tenant-moved" "This company is at another address now",
     /// Its database can't be reached.
     TenantDatabaseUnavailable SERVICE_UNAVAILABLE "tenant-database-unavailable" "This company's database can't be reached: try again in a moment",
     /// No connection within the deadline, or too many requests of this tenant under way.
@@ -77,10 +83,18 @@ kinds! {
     CrossOrigin FORBIDDEN "cross-origin" "This request came from another site and was refused",
     /// The name or the address is somebody's already.
     Taken CONFLICT "taken" "This is already taken",
+    /// It isn't in a state for that.
+    Conflict CONFLICT "conflict" "This is not possible as things are now",
     /// A company without an admin could never be opened again.
     LastAdmin CONFLICT "last-admin" "The last admin of a company can't be removed, disabled or made a member",
     /// Sign-ups are closed.
     SignUpsClosed FORBIDDEN "sign-ups-closed" "Sign-ups are closed at the moment",
+    /// It takes an invitation to sign up, and this is none, or no longer.
+    InvitationNeeded FORBIDDEN "invitation-needed" "Signing up takes an invitation that is still good",
+    /// The link of a mail was used, has expired, or never was one.
+    LinkSpent GONE "link-spent" "This link is no longer good",
+    /// The same key came with another body.
+    KeyReused UNPROCESSABLE_ENTITY "idempotency-key-reused" "This Idempotency-Key was used for another request",
     /// Fields at fault; they are named.
     Invalid UNPROCESSABLE_ENTITY "invalid" "Some fields need your attention",
     /// A body that can't be read at all.
@@ -108,6 +122,8 @@ pub struct Problem {
     pub errors: Vec<FieldProblem>,
     /// Seconds after which another try makes sense, where it is known better than by the kind.
     pub wait_secs: Option<u64>,
+    /// Where to go instead: the answer is a redirect, and nothing else.
+    pub(crate) instead: Option<String>,
     /// What is behind it, for our own log.
     pub(crate) cause: Option<String>,
 }
@@ -159,13 +175,27 @@ impl Problem {
     /// A problem of this kind.
     #[must_use]
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, detail: None, errors: Vec::new(), wait_secs: None, cause: None }
+        Self { kind, detail: None, errors: Vec::new(), wait_secs: None, instead: None, cause: None }
     }
 
     /// With more about this occurrence.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Answered by the way to where it is.
+    #[must_use]
+    pub(crate) fn to(mut self, url: String) -> Self {
+        self.instead = Some(url);
+        self
+    }
+
+    /// With the seconds after which another try makes sense.
+    #[must_use]
+    pub const fn wait(mut self, secs: u64) -> Self {
+        self.wait_secs = Some(secs);
         self
     }
 
@@ -260,6 +290,7 @@ impl From<AcquireError> for Problem {
         let kind = match error {
             AcquireError::Provisioning => Kind::TenantProvisioning,
             AcquireError::Paused => Kind::TenantPaused,
+            AcquireError::Deleted => Kind::TenantDeleted,
             AcquireError::Busy => Kind::TenantBusy,
             AcquireError::Unavailable => Kind::TenantDatabaseUnavailable,
         };

@@ -66,12 +66,20 @@ id!(
     ServerId
 );
 id!(
+    /// A database that was made ahead, until a company is given it.
+    SpareId
+);
+id!(
     /// A running router. Several share the servers' connections.
     RouterId
 );
 id!(
     /// A person in one tenant's database. The same person in two companies has two ids.
     UserId
+);
+id!(
+    /// A person who runs the platform, or a program of theirs.
+    OperatorId
 );
 id!(
     /// A login of a user in one tenant's database, by cookie or by token.

@@ -14,12 +14,12 @@ mod subdomain;
 
 pub use cause::with_causes;
 pub use host::{HostName, HostNameError, Place};
-pub use id::{JobId, RouterId, ServerId, SessionId, TenantId, UserId};
+pub use id::{JobId, OperatorId, RouterId, ServerId, SessionId, SpareId, TenantId, UserId};
 pub use names::{CompanyName, DatabaseName, EmailAddress, NotOpaque, RoleName};
 pub use refusal::{FieldError, Fields, Refusal};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use site::Site;
-pub use subdomain::Subdomain;
+pub use subdomain::{Reserved, Subdomain};
 
 /// The version of a schema: the number of its newest applied migration. `0` is an empty database.
 pub type SchemaVersion = i32;

@@ -1,7 +1,11 @@
 //! The first label of a company's address: `acme` in `acme.ejemplo.com`.
 
 use crate::refusal::Refusal;
-use std::{collections::HashSet, fmt, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::LazyLock,
+};
 
 /// Names that nobody may take: infrastructure, the product's own pages, roles, well-known brands.
 static RESERVED: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
@@ -11,6 +15,21 @@ static RESERVED: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect()
 });
+
+/// The same by how they read.
+static RESERVED_SKELETONS: LazyLock<HashMap<String, &'static str>> =
+    LazyLock::new(|| RESERVED.iter().map(|word| (skeleton(word), *word)).collect());
+
+/// Why nobody may take a name, for operators. To the outside all of it is "reserved".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reserved {
+    /// It is on the list.
+    #[error("it is on the list of reserved names")]
+    Listed,
+    /// It reads like this name on the list.
+    #[error("it reads like {0:?}, which is on the list of reserved names")]
+    LooksLike(&'static str),
+}
 
 /// A DNS label of 3 to 40 characters: `a` to `z`, digits, inner hyphens, at least one letter, no `--` in third and
 /// fourth place (RFC 5891 keeps those for encodings such as `xn--`).
@@ -54,7 +73,24 @@ impl Subdomain {
     /// Whether new companies are refused this name.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        RESERVED.contains(self.0.as_str())
+        self.reserved().is_some()
+    }
+
+    /// Why new companies are refused this name, if they are.
+    #[must_use]
+    pub fn reserved(&self) -> Option<Reserved> {
+        if RESERVED.contains(self.0.as_str()) {
+            return Some(Reserved::Listed);
+        }
+        RESERVED_SKELETONS.get(&self.skeleton()).map(|word| Reserved::LooksLike(word))
+    }
+
+    /// How the name reads at a glance: names with the same skeleton are taken for each other. `0` and `1` beside a letter
+    /// read as `o` and `l`, `i` as `l`, `rn` as `m`, `vv` as `w`; a hyphen between letters and a doubled letter are
+    /// overlooked. Numbers stay what they are, so that `acme-1` is neither `acme` nor `acme-2`.
+    #[must_use]
+    pub fn skeleton(&self) -> String {
+        skeleton(&self.0)
     }
 
     /// The label.
@@ -62,6 +98,37 @@ impl Subdomain {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The registry has the same in SQL, `name_skeleton`.
+fn skeleton(label: &str) -> String {
+    let text = beside_letters(label, '0', 'o');
+    let text = beside_letters(&text, '1', 'l').replace('i', "l").replace("rn", "m").replace("vv", "w");
+    let bytes = text.as_bytes();
+    let is_digit =
+        |place: Option<usize>| place.and_then(|place| bytes.get(place)).is_some_and(u8::is_ascii_digit);
+    let mut seen = String::with_capacity(text.len());
+    for (place, c) in text.char_indices() {
+        let between_letters = !is_digit(place.checked_sub(1)) && !is_digit(Some(place + 1));
+        let doubled = c.is_ascii_lowercase() && seen.ends_with(c);
+        let overlooked = doubled || c == '-' && between_letters;
+        if !overlooked {
+            seen.push(c);
+        }
+    }
+    seen
+}
+
+fn beside_letters(text: &str, digit: char, letter: char) -> String {
+    let bytes = text.as_bytes();
+    let is_letter =
+        |place: Option<usize>| place.and_then(|place| bytes.get(place)).is_some_and(u8::is_ascii_lowercase);
+    text.char_indices()
+        .map(|(place, c)| {
+            let beside = is_letter(place.checked_sub(1)) || is_letter(Some(place + 1));
+            if c == digit && beside { letter } else { c }
+        })
+        .collect()
 }
 
 impl fmt::Display for Subdomain {
@@ -98,6 +165,70 @@ mod tests {
             "%61cme",
         ] {
             assert_eq!(Subdomain::parse(bad), Err(Refusal::NotALabel), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_read_alike_have_one_skeleton_and_others_their_own() {
+        let skeleton = |name: &str| Subdomain::parse(name).unwrap().skeleton();
+        for (one, other) in [
+            ("acme", "acrne"),
+            ("acme", "ac-me"),
+            ("acme", "acmee"),
+            ("google", "g00gle"),
+            ("google", "gooogle"),
+            ("paypal", "paypa1"),
+            ("paypal", "paypai"),
+            ("wise-tea", "vvisetea"),
+            ("globex", "g1obex"),
+            ("globex", "gl0bex"),
+            ("initech", "lnltech"),
+            ("hammer", "harnrner"),
+        ] {
+            assert_eq!(skeleton(one), skeleton(other), "{one} {other}");
+        }
+        let apart = [
+            "acme",
+            "acme-1",
+            "acme-2",
+            "acme-10",
+            "acme-11",
+            "acme2",
+            "acme-corp",
+            "acme-peru",
+            "globex",
+            "initech",
+            "t1",
+            "t10",
+            "t11",
+            "t101",
+            "t110",
+            "1-acme",
+            "2-acme",
+            "hamster",
+            "master",
+            "barn",
+            "ban",
+            "box",
+            "fox",
+        ];
+        for (place, one) in apart.iter().enumerate().filter(|(_, name)| name.len() >= 3) {
+            for other in apart[..place].iter().filter(|name| name.len() >= 3) {
+                assert_ne!(skeleton(one), skeleton(other), "{one} {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_reads_like_a_reserved_name_is_refused_too() {
+        for (name, why) in [
+            ("admin", Reserved::Listed),
+            ("adrnin", Reserved::LooksLike("admin")),
+            ("adm1n", Reserved::LooksLike("admin")),
+            ("supp0rt", Reserved::LooksLike("support")),
+            ("we-bmail", Reserved::LooksLike("webmail")),
+        ] {
+            assert_eq!(Subdomain::parse(name).unwrap().reserved(), Some(why), "{name}");
         }
     }
 

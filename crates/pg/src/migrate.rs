@@ -48,6 +48,18 @@ impl Migrations {
         (self.runner)().get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
     }
 
+    /// A number that goes with the names, the order and the texts of all of them: another set has another.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut all: Vec<_> = (self.runner)()
+            .get_migrations()
+            .iter()
+            .map(|migration| (migration.version(), migration.name().to_owned(), migration.checksum()))
+            .collect();
+        all.sort_unstable();
+        u64::from_ne_bytes(lock_key(&format!("{all:?}")).to_ne_bytes())
+    }
+
     /// Brings the session's database to the latest version; does nothing where it is there already.
     ///
     /// # Errors

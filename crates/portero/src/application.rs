@@ -1,15 +1,20 @@
 //! The application: its parts put together, run, and stopped in order. `portero dev`, `portero serve` and the tests
 //! build the same one.
 
-use crate::{commands::parse_url, operations};
+use crate::{
+    commands::parse_url,
+    mailer::{Mailer, Smtp},
+    operations, security,
+};
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
+use portero_admin_api::AdminApi;
 use portero_auth::{MasterKey, Passwords};
-use portero_control::{Control, SignUpMode};
-use portero_edge::{Edge, FairUse, Limits, Refusals, door};
-use portero_kernel::{SecretString, Site};
+use portero_control::{Control, Rounds, SignUpMode};
+use portero_edge::{Edge, FairUse, Limits, Refusals, Sightings, door, operators_door};
+use portero_kernel::{ExposeSecret, SecretString, Site};
 use portero_pg::{Class, classify};
-use portero_provisioner::{Worker, WorkerOptions};
+use portero_provisioner::{Refill, RefillOptions, Worker, WorkerOptions, reap};
 use portero_registry::{Registry, RegistryError};
 use portero_router::{Router, RouterOptions};
 use portero_tenant_api::TenantApi;
@@ -40,11 +45,28 @@ pub(crate) struct Plan {
     pub(crate) listener: TcpListener,
     pub(crate) admin_listener: TcpListener,
     pub(crate) trusted_proxies: Vec<IpAddr>,
+    pub(crate) admin_hosts: Vec<String>,
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
+    pub(crate) signups_in_flight: u32,
+    pub(crate) smtp: Option<Smtp>,
+    pub(crate) mails_per_hour: u32,
+    /// Whether mails that are not sent are shown on the operators' listener.
+    pub(crate) mailbox: Mailbox,
+    pub(crate) login_attempts: u32,
     pub(crate) limits: Limits,
     pub(crate) fair_use: FairUse,
+    pub(crate) refill: RefillOptions,
     pub(crate) data_dir: PathBuf,
+}
+
+/// Who may read mails that are not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mailbox {
+    /// Whoever reaches the operators' listener: for development.
+    Shown,
+    /// Nobody.
+    Hidden,
 }
 
 /// A running application.
@@ -55,6 +77,7 @@ pub(crate) struct Application {
     background: Vec<JoinHandle<()>>,
     stop_router: watch::Sender<bool>,
     routing: JoinHandle<()>,
+    admin_api: web::Data<AdminApi>,
 }
 
 /// Listens, and says in a sentence why not.
@@ -88,12 +111,29 @@ impl Application {
         let router = Router::start(registry.clone(), options).await?;
         // As many passwords at once as there are cores, and some seconds' worth of waiting.
         let passwords = Passwords::new(plan.workers, 256 * plan.workers);
-        let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode);
+        let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode)
+            .with_in_flight(plan.signups_in_flight)
+            .with_letters(portero_web::letter);
         let (stop, stopping) = watch::channel(false);
         let (stop_router, router_stops) = watch::channel(false);
 
         let worker = Worker::new(registry.clone(), WorkerOptions::default());
-        let mut background = vec![tokio::spawn(worker.run(stopping.clone(), DRAIN))];
+        let refill = Refill::new(registry.clone(), plan.refill);
+        let rounds = web::Data::new(Rounds::default());
+        let mailer = Mailer {
+            registry: registry.clone(),
+            smtp: plan.smtp,
+            per_hour: plan.mails_per_hour,
+            apex: plan.site.apex.clone(),
+        };
+        let mut background = vec![
+            tokio::spawn(worker.run(stopping.clone(), DRAIN)),
+            tokio::spawn(Rounds::clone(&rounds).run(control.clone(), stopping.clone())),
+            tokio::spawn(control.clone().hear_jobs(stopping.clone())),
+            tokio::spawn(reap(registry.clone(), stopping.clone())),
+            tokio::spawn(refill.run(stopping.clone())),
+            tokio::spawn(mailer.run(stopping.clone())),
+        ];
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));
@@ -104,19 +144,29 @@ impl Application {
             site: plan.site.clone(),
             router: router.clone(),
             trusted_proxies: plan.trusted_proxies,
+            admin_hosts: plan.admin_hosts,
             limits: plan.limits,
             fair_use: plan.fair_use,
             refusals: Refusals::default(),
+            sightings: Sightings::default(),
             page: portero_web::problem_page,
+            own: portero_tenant_api::bears_own,
         });
+        let sights = security::write_down(edge.clone(), control.registry().clone(), stopping.clone());
+        background.push(tokio::spawn(sights));
         let operations_data = web::Data::new(operations::Operations {
             name,
             control: control.clone(),
+            mailbox: plan.mailbox,
             router,
             edge: edge.clone(),
+            rounds: rounds.clone(),
             stopping: stopping.clone(),
         });
-        let tenant_api = web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https));
+        let admin_api = web::Data::new(AdminApi::new(control.clone()));
+        let (admin_data, admin_edge) = (admin_api.clone(), edge.clone());
+        let tenant_api =
+            web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https, plan.login_attempts));
         let control = web::Data::new(control);
         let web_data = web::Data::new(Web::new(stopping));
         let public = HttpServer::new(move || {
@@ -137,7 +187,13 @@ impl Application {
         .listen(plan.listener)?
         .run();
         let admin = HttpServer::new(move || {
-            App::new().app_data(operations_data.clone()).configure(operations::configure)
+            App::new()
+                .app_data(admin_edge.clone())
+                .app_data(admin_data.clone())
+                .app_data(rounds.clone())
+                .app_data(operations_data.clone())
+                .wrap(from_fn(operators_door))
+                .configure(operations::configure)
         })
         .workers(1)
         .shutdown_timeout(1)
@@ -149,7 +205,22 @@ impl Application {
         let mut servers = JoinSet::new();
         servers.spawn(public);
         servers.spawn(admin);
-        Ok(Self { stop, handles, servers, background, stop_router, routing })
+        Ok(Self { stop, handles, servers, background, stop_router, routing, admin_api })
+    }
+
+    /// The path of a link that logs this operator in, once. The operator is added if there is none of that name.
+    ///
+    /// # Errors
+    /// The registry; the operator was disabled.
+    pub(crate) async fn link_for(&self, operator: &str) -> Result<String> {
+        let control = self.admin_api.control();
+        let found = control.operators().await?.into_iter().find(|one| one.name == operator);
+        let found = match found {
+            Some(one) if one.disabled_at.is_some() => bail!("the operator {operator} is disabled"),
+            Some(one) => one,
+            None => control.operator_add(operator).await?.0,
+        };
+        Ok(format!("{}?key={}", portero_web::ENTER, self.admin_api.link(found).expose_secret()))
     }
 
     /// Serves until `signal` comes, then stops in order: readiness first, then requests and jobs under way, then pools.

@@ -6,10 +6,12 @@ mod application;
 mod budget;
 mod commands;
 mod logging;
+mod mailer;
 mod metrics;
 mod operations;
 mod output;
 mod process;
+mod security;
 mod settings;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -57,8 +59,20 @@ enum Command {
     /// Look after the servers that hold companies' databases
     #[command(subcommand)]
     Server(commands::server::ServerCommand),
+    /// Read what was done on the platform, and see that nothing of it was changed
+    #[command(subcommand)]
+    Audit(commands::audit::AuditCommand),
+    /// Look after the people who may use the console and the admin API
+    #[command(subcommand)]
+    Operator(commands::operator::OperatorCommand),
+    /// Look after jobs: long work that survives whoever was doing it
+    #[command(subcommand)]
+    Jobs(commands::jobs::JobsCommand),
+    /// Invite companies, where it takes an invitation to sign up
+    #[command(subcommand)]
+    Invite(commands::invite::InviteCommand),
     /// Check everything, and say what to do about what is wrong
-    Doctor,
+    Doctor(commands::doctor::DoctorArgs),
     /// Print a completion script
     Completions {
         /// For which shell
@@ -99,7 +113,11 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Serve => commands::serve::run(settings, output).await,
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
         Command::Server(command) => commands::server::run(settings, command, output).await,
-        Command::Doctor => commands::doctor::run(settings, output).await,
+        Command::Audit(command) => commands::audit::run(settings, command, output).await,
+        Command::Operator(command) => commands::operator::run(settings, command, output).await,
+        Command::Jobs(command) => commands::jobs::run(settings, command, output).await,
+        Command::Invite(command) => commands::invite::run(settings, command, output).await,
+        Command::Doctor(args) => commands::doctor::run(settings, args, output).await,
         Command::Completions { .. } => unreachable!("handled above"),
     }
 }

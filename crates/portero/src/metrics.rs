@@ -4,9 +4,13 @@
 //! the few on each server that hold and wait for most.
 
 use crate::process::Usage;
-use portero_registry::TenantStatus;
+use portero_control::LastRound;
+use portero_registry::{Origin, SpareFigures, Stopped, TenantStatus};
 use portero_router::{Figures, Histogram, ServerFigures, scheduler::Breaker};
-use std::fmt::{Display, Write as _};
+use std::{
+    collections::BTreeSet,
+    fmt::{Display, Write as _},
+};
 
 /// The media type of what [`render`] writes.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -18,6 +22,10 @@ pub(crate) struct Shown<'a> {
     pub(crate) refused: &'a [(&'static str, u64)],
     /// Nothing while the registry is away.
     pub(crate) tenants: Option<&'a [(TenantStatus, i64)]>,
+    /// Nothing before the reconciler's first round.
+    pub(crate) round: Option<&'a LastRound>,
+    /// Nothing while the registry is away.
+    pub(crate) spares: Option<&'a [SpareFigures]>,
     /// Nothing where the system doesn't tell.
     pub(crate) usage: Option<Usage>,
 }
@@ -39,6 +47,12 @@ pub(crate) fn render(shown: &Shown<'_>) -> String {
         page.each("portero_tenants", Gauge, "Tenants, by status.", tenants, |(status, count)| {
             ([("status", status.as_str())], *count)
         });
+    }
+    if let Some(round) = shown.round {
+        differences(&mut page, round);
+    }
+    if let Some(servers) = shown.spares {
+        spares(&mut page, servers);
     }
     if let Some(usage) = shown.usage {
         process(&mut page, usage);
@@ -165,6 +179,70 @@ fn busiest(page: &mut Page, servers: &[ServerFigures]) {
     for (server, tenant) in top() {
         let labels = [("server", server.name.as_str()), ("tenant", tenant.subdomain.as_str())];
         page.sample("portero_top_tenant_waiting", &labels, tenant.waiting);
+    }
+}
+
+fn differences(page: &mut Page, round: &LastRound) {
+    let help =
+        "What differs between the registry and the servers, by kind, as of the last round: portero doctor.";
+    let counts = round.differences.counts();
+    page.each("portero_findings", Gauge, help, &counts, |(kind, count)| ([("kind", kind.code())], *count));
+    let help = "Servers that could not be compared with the registry in the last round.";
+    page.one("portero_servers_not_compared", Gauge, help, round.differences.unanswered.len());
+    let help = "When the servers were last compared with the registry, in seconds since 1970.";
+    page.one("portero_compared_timestamp_seconds", Gauge, help, round.at.unix_timestamp());
+}
+
+fn spares(page: &mut Page, servers: &[SpareFigures]) {
+    page.family("portero_spares", Gauge, "Databases made ahead; wanted is how many are kept ready.");
+    for server in servers {
+        let wanted = server.refill.as_ref().map_or(0, |refill| refill.wanted.into());
+        for (state, count) in [("ready", server.ready), ("making", server.making), ("wanted", wanted)] {
+            page.sample("portero_spares", &[("server", &server.name), ("state", state)], count);
+        }
+    }
+    let help =
+        "Tenants, by what their database was made from: a spare that was ready, a template, all migrations.";
+    page.family("portero_tenants_made_from", Gauge, help);
+    for server in servers {
+        for (origin, count) in Origin::ALL.iter().zip(server.origins) {
+            let labels = [("server", server.name.as_str()), ("origin", origin.as_str())];
+            page.sample("portero_tenants_made_from", &labels, count);
+        }
+    }
+    let looked_after = || servers.iter().filter_map(|server| Some((server, server.refill.as_ref()?)));
+    page.family(
+        "portero_templates",
+        Gauge,
+        "1 for each version of the schema that the server has a template of.",
+    );
+    for (server, refill) in looked_after() {
+        let versions: BTreeSet<_> = refill.templates.iter().collect();
+        for version in versions {
+            let labels = [("server", server.name.as_str()), ("version", &version.to_string())];
+            page.sample("portero_templates", &labels, 1);
+        }
+    }
+    let help = "Rounds of making templates and spares that failed.";
+    page.family("portero_refill_failures_total", Counter, help);
+    for (server, refill) in looked_after() {
+        page.sample("portero_refill_failures_total", &[("server", &server.name)], refill.failures);
+    }
+    page.family(
+        "portero_refill_stopped",
+        Gauge,
+        "1 for the reason for which no spares are made there now, else 0.",
+    );
+    for (server, refill) in looked_after() {
+        for reason in Stopped::ALL {
+            let labels = [("server", server.name.as_str()), ("reason", reason.as_str())];
+            page.sample("portero_refill_stopped", &labels, u8::from(refill.stopped == Some(reason)));
+        }
+    }
+    let help = "Seconds since somebody last looked whether spares are lacking.";
+    page.family("portero_refill_age", Gauge, help);
+    for (server, refill) in looked_after() {
+        page.sample("portero_refill_age", &[("server", &server.name)], refill.age.as_secs());
     }
 }
 

@@ -1,17 +1,23 @@
 //! What operators' tools ask, on a listener of its own: is it alive, is it ready, how is it doing.
 
-use crate::{budget, metrics, process::Usage};
+use crate::{application::Mailbox, budget, metrics, process::Usage};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
     web,
 };
-use portero_control::Control;
-use portero_edge::{Edge, Problem};
+use portero_admin_api::Operator;
+use portero_control::{Control, Rounds};
+use portero_edge::{Edge, Kind, Problem};
 use portero_registry::RegistryError;
-use portero_router::{Figures, Router};
+use portero_router::{Figures, Router, ServerFigures};
+use portero_web::pages::ServerBudget;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::watch, time::timeout};
+use uuid::Uuid;
+
+/// Mails that the mailbox shows: the newest.
+const MAILS: i64 = 100;
 
 /// How long the registry may take for figures.
 const REGISTRY: Duration = Duration::from_secs(1);
@@ -23,10 +29,13 @@ pub(crate) struct Operations {
     pub(crate) control: Control,
     pub(crate) router: Router,
     pub(crate) edge: web::Data<Edge>,
+    pub(crate) rounds: web::Data<Rounds>,
+    pub(crate) mailbox: Mailbox,
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// Adds the routes.
+/// Adds the routes. The first three are open to whoever reaches the listener: orchestrators and Prometheus ask them, and
+/// they tell no secret, though names of companies. Everything else is for an [`Operator`].
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
         .route("/healthz", web::get().to(alive))
@@ -34,7 +43,12 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(metrics))
         .route("/", web::get().to(front))
         .route(portero_web::BUDGET, web::get().to(budget))
-        .configure(portero_web::configure_operators);
+        .route(portero_web::SERVERS, web::get().to(servers))
+        .route(portero_web::MAILBOX, web::get().to(mailbox))
+        .route("/mailbox/{id}", web::get().to(mail))
+        .route("/mailbox/{id}/html", web::get().to(mail_html))
+        .configure(portero_web::configure_operators)
+        .configure(portero_admin_api::configure);
 }
 
 /// The process answers; nothing else is asked of it.
@@ -57,21 +71,42 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
     let figures = operations.router.figures();
     let refused: Vec<_> = operations.edge.refusals.counts().collect();
     let tenants = ask(&figures, operations.control.registry().tenants_by_status()).await;
+    let round = operations.rounds.last();
+    let spares = ask(&figures, operations.control.registry().spare_figures()).await;
     let shown = metrics::Shown {
         figures: &figures,
         refused: &refused,
         tenants: tenants.as_deref(),
+        round: round.as_ref(),
+        spares: spares.as_deref(),
         usage: Usage::now(),
     };
     HttpResponse::Ok().content_type(metrics::CONTENT_TYPE).body(metrics::render(&shown))
 }
 
 async fn front() -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((header::LOCATION, portero_web::BUDGET)).finish()
+    HttpResponse::SeeOther().insert_header((header::LOCATION, portero_web::CONSOLE)).finish()
 }
 
 /// The same figures as a picture, and every router's part.
-async fn budget(request: HttpRequest, operations: web::Data<Operations>) -> Result<HttpResponse, Problem> {
+async fn budget(
+    operator: Operator,
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+) -> Result<HttpResponse, Problem> {
+    portero_web::budget_page(&request, &operator, pictures(&operations).await)
+}
+
+/// The registry's servers, each with its picture.
+async fn servers(
+    operator: Operator,
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+) -> Result<HttpResponse, Problem> {
+    portero_web::servers_page(&request, &operator, pictures(&operations).await).await
+}
+
+async fn pictures(operations: &Operations) -> Vec<ServerBudget> {
     let figures = operations.router.figures();
     let registry = operations.control.registry();
     let leases = async {
@@ -82,11 +117,48 @@ async fn budget(request: HttpRequest, operations: web::Data<Operations>) -> Resu
         Ok(leases)
     };
     let mut leases = ask(&figures, leases).await;
-    let servers = figures.servers.iter().map(|server| {
+    let picture = |server| {
+        let server: &ServerFigures = server;
         let leases = leases.as_mut().and_then(|leases| leases.remove(&server.id));
         budget::picture(server, leases, &operations.name)
-    });
-    portero_web::budget_page(&request, servers.collect())
+    };
+    figures.servers.iter().map(picture).collect()
+}
+
+/// The newest mails, where they aren't sent.
+async fn mailbox(
+    _: Operator,
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+) -> Result<HttpResponse, Problem> {
+    operations.check_mailbox()?;
+    portero_web::mailbox_page(&request, operations.control.registry().mails(MAILS).await?)
+}
+
+async fn mail(
+    _: Operator,
+    request: HttpRequest,
+    operations: web::Data<Operations>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    operations.check_mailbox()?;
+    portero_web::mail_page(&request, operations.control.registry().mail_by_id(*id).await?)
+}
+
+async fn mail_html(
+    _: Operator,
+    operations: web::Data<Operations>,
+    id: web::Path<Uuid>,
+) -> Result<HttpResponse, Problem> {
+    operations.check_mailbox()?;
+    portero_web::mail_html(operations.control.registry().mail_by_id(*id).await?)
+}
+
+impl Operations {
+    /// Mails carry links that open something: they are shown in development alone.
+    fn check_mailbox(&self) -> Result<(), Problem> {
+        if self.mailbox == Mailbox::Shown { Ok(()) } else { Err(Problem::new(Kind::NotFound)) }
+    }
 }
 
 /// What the registry says, if it is there and says it soon: figures are wanted most on a bad day.

@@ -19,6 +19,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether programs read it.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// A line for people; nothing for programs.
     pub(crate) fn line(self, text: impl fmt::Display) {
         if !self.json {

@@ -1,10 +1,12 @@
 //! Settings: a TOML file under environment variables under flags. An unknown key or a bad value stops the start with
 //! a sentence that names it.
 
+use crate::mailer::Smtp;
 use anyhow::{Context, Result, bail};
 use portero_auth::MasterKey;
 use portero_control::SignUpMode;
 use portero_kernel::{HostName, SecretString};
+use portero_provisioner::RefillOptions;
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -17,6 +19,8 @@ use std::{
 const PREFIX: &str = "PORTERO_";
 /// Requests of one company that may be under way at the same time, unless set: as many as may wait for a connection.
 const TENANT_CONCURRENCY: usize = 256;
+/// Mails that are sent in an hour, unless set.
+const MAILS_PER_HOUR: u32 = 1000;
 
 /// Every setting as it may stand in the file; each is also `PORTERO_` and its name in capitals.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +32,7 @@ struct Raw {
     public_port: Option<u16>,
     listen: Option<String>,
     admin_listen: Option<String>,
+    admin_hosts: Option<Vec<String>>,
     data_dir: Option<String>,
     pg_bin_dir: Option<String>,
     master_key: Option<String>,
@@ -37,9 +42,16 @@ struct Raw {
     workers: Option<usize>,
     signup_mode: Option<String>,
     signup_per_address_hour: Option<u32>,
+    signups_in_flight: Option<u32>,
+    smtp_url: Option<String>,
+    mail_from: Option<String>,
+    mails_per_hour: Option<u32>,
+    login_attempts_per_account: Option<u32>,
     login_per_address_minute: Option<u32>,
     tenant_requests_per_second: Option<u32>,
     tenant_concurrency: Option<usize>,
+    spares: Option<usize>,
+    server_size_limit_mb: Option<u64>,
     log: Option<String>,
     log_format: Option<String>,
 }
@@ -62,6 +74,7 @@ pub(crate) struct Settings {
     pub(crate) public_port: Option<u16>,
     pub(crate) listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    pub(crate) admin_hosts: Vec<String>,
     pub(crate) data_dir: PathBuf,
     pub(crate) pg_bin_dir: Option<PathBuf>,
     pub(crate) master_key: Option<MasterKey>,
@@ -70,14 +83,29 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
     pub(crate) signup_per_address_hour: Option<u32>,
+    pub(crate) signups_in_flight: u32,
+    pub(crate) smtp: Option<Smtp>,
+    pub(crate) mails_per_hour: u32,
+    pub(crate) login_attempts_per_account: Option<u32>,
     pub(crate) login_per_address_minute: Option<u32>,
     pub(crate) tenant_requests_per_second: Option<u32>,
     pub(crate) tenant_concurrency: usize,
+    pub(crate) spares: Option<usize>,
+    /// Megabytes; 0 for no limit.
+    pub(crate) server_size_limit_mb: u64,
     pub(crate) log: Option<String>,
     pub(crate) log_format: LogFormat,
 }
 
 impl Settings {
+    /// What is kept ready on each server; `usual` spares, unless set.
+    pub(crate) fn refill(&self, usual: usize) -> RefillOptions {
+        RefillOptions {
+            spares: self.spares.unwrap_or(usual),
+            size_limit: self.server_size_limit_mb.checked_mul(1 << 20).filter(|limit| *limit > 0),
+        }
+    }
+
     /// Reads `file`, or `portero.toml` here if there is one, and the environment.
     ///
     /// # Errors
@@ -117,23 +145,25 @@ impl Raw {
                 "MASTER_KEY" => self.master_key = Some(value),
                 "MASTER_KEY_FILE" => self.master_key_file = Some(value),
                 "DATABASE_CA_FILE" => self.database_ca_file = Some(PathBuf::from(value)),
-                "TRUSTED_PROXIES" => {
-                    self.trusted_proxies = Some(
-                        value
-                            .split(',')
-                            .map(|entry| entry.trim().to_owned())
-                            .filter(|entry| !entry.is_empty())
-                            .collect(),
-                    );
-                }
+                "TRUSTED_PROXIES" => self.trusted_proxies = Some(list(&value)),
+                "ADMIN_HOSTS" => self.admin_hosts = Some(list(&value)),
                 "WORKERS" => self.workers = Some(parse(&key, &value)?),
                 "SIGNUP_MODE" => self.signup_mode = Some(value),
                 "SIGNUP_PER_ADDRESS_HOUR" => self.signup_per_address_hour = Some(parse(&key, &value)?),
+                "SIGNUPS_IN_FLIGHT" => self.signups_in_flight = Some(parse(&key, &value)?),
+                "SMTP_URL" => self.smtp_url = Some(value),
+                "MAIL_FROM" => self.mail_from = Some(value),
+                "MAILS_PER_HOUR" => self.mails_per_hour = Some(parse(&key, &value)?),
+                "LOGIN_ATTEMPTS_PER_ACCOUNT" => {
+                    self.login_attempts_per_account = Some(parse(&key, &value)?);
+                }
                 "LOGIN_PER_ADDRESS_MINUTE" => self.login_per_address_minute = Some(parse(&key, &value)?),
                 "TENANT_REQUESTS_PER_SECOND" => {
                     self.tenant_requests_per_second = Some(parse(&key, &value)?);
                 }
                 "TENANT_CONCURRENCY" => self.tenant_concurrency = Some(parse(&key, &value)?),
+                "SPARES" => self.spares = Some(parse(&key, &value)?),
+                "SERVER_SIZE_LIMIT_MB" => self.server_size_limit_mb = Some(parse(&key, &value)?),
                 // Of one command: `portero server add`.
                 "SERVER_URL" => {}
                 "LOG" => self.log = Some(value),
@@ -173,10 +203,25 @@ impl Raw {
             None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
             Some(list) => list.iter().map(|entry| parse("trusted_proxies", entry)).collect::<Result<_>>()?,
         };
+        let admin_hosts = self.admin_hosts.unwrap_or_default().into_iter().map(|name| {
+            HostName::parse(&name)
+                .map(|host| host.to_string())
+                .map_err(|error| bad("admin_hosts", &name, error))
+        });
+        let admin_hosts = admin_hosts.collect::<Result<_>>()?;
         let signup_mode = match self.signup_mode.as_deref() {
-            None | Some("open") => SignUpMode::Open,
-            Some("closed") => SignUpMode::Closed,
-            Some(other) => return Err(bad("signup_mode", other, "it is open or closed")),
+            None => SignUpMode::default(),
+            Some(name) => SignUpMode::ALL
+                .into_iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, mode)| mode)
+                .ok_or_else(|| bad("signup_mode", name, "it is open, confirm, invite or closed"))?,
+        };
+        let smtp = match (self.smtp_url, self.mail_from) {
+            (None, None) => None,
+            (Some(url), Some(from)) => Some(Smtp::new(&SecretString::from(url), &from)?),
+            (Some(_), None) => bail!("smtp_url is set and mail_from isn't: whom do mails come from?"),
+            (None, Some(_)) => bail!("mail_from is set and smtp_url isn't: smtps://user:password@host"),
         };
         let log_format = match self.log_format.as_deref() {
             None | Some("text") => LogFormat::Text,
@@ -195,6 +240,7 @@ impl Raw {
             public_port: self.public_port,
             listen: parse("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?,
             admin_listen: parse("admin_listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?,
+            admin_hosts,
             data_dir: self.data_dir.map_or_else(|| PathBuf::from(".portero"), PathBuf::from),
             pg_bin_dir: self.pg_bin_dir.map(PathBuf::from),
             master_key: master_key(self.master_key, self.master_key_file)?,
@@ -203,13 +249,24 @@ impl Raw {
             workers,
             signup_mode,
             signup_per_address_hour: self.signup_per_address_hour,
+            signups_in_flight: self.signups_in_flight.unwrap_or(portero_control::IN_FLIGHT),
+            smtp,
+            mails_per_hour: self.mails_per_hour.unwrap_or(MAILS_PER_HOUR),
+            login_attempts_per_account: self.login_attempts_per_account,
             login_per_address_minute: self.login_per_address_minute,
             tenant_requests_per_second: self.tenant_requests_per_second,
             tenant_concurrency: self.tenant_concurrency.unwrap_or(TENANT_CONCURRENCY),
+            spares: self.spares,
+            server_size_limit_mb: self.server_size_limit_mb.unwrap_or(0),
             log: self.log,
             log_format,
         })
     }
+}
+
+/// Entries with commas between them.
+fn list(value: &str) -> Vec<String> {
+    value.split(',').map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect()
 }
 
 fn master_key(text: Option<String>, file: Option<String>) -> Result<Option<MasterKey>> {
@@ -279,13 +336,36 @@ mod tests {
             ("PORTERO_MASTER_KEY_FILE", "/nowhere/at/all", "master_key_file"),
             ("PORTERO_REGISTRY_URL", "mysql://secret@x/y", "registry_url"),
             ("PORTERO_TRUSTED_PROXIES", "10.0.0.1, proxy", "trusted_proxies"),
+            ("PORTERO_ADMIN_HOSTS", "ops.ejemplo.com, 10.0.0.1", "admin_hosts"),
             ("PORTERO_SIGNUP_MODE", "ajar", "signup_mode"),
+            ("PORTERO_SIGNUPS_IN_FLIGHT", "many", "SIGNUPS_IN_FLIGHT"),
+            ("PORTERO_SMTP_URL", "smtp://u:secret@mail.ejemplo.com", "mail_from"),
+            ("PORTERO_MAIL_FROM", "Portero <no-reply@ejemplo.com>", "smtp_url"),
             ("PORTERO_TENANT_CONCURRENCY", "-1", "TENANT_CONCURRENCY"),
+            ("PORTERO_SPARES", "some", "SPARES"),
+            ("PORTERO_SERVER_SIZE_LIMIT_MB", "1GB", "SERVER_SIZE_LIMIT_MB"),
             ("PORTERO_TENANT_REQUESTS_PER_SECOND", "fast", "TENANT_REQUESTS_PER_SECOND"),
         ] {
             let message = format!("{:#}", read(&[(key, value)]).unwrap_err());
             assert!(message.contains(named), "{key}={value}: {message}");
             assert!(!message.contains("secret@"), "{message}");
+        }
+    }
+
+    #[test]
+    fn mail_is_sent_by_a_server_and_from_an_address() {
+        let mail = |url: &str, from: &str| read(&[("PORTERO_SMTP_URL", url), ("PORTERO_MAIL_FROM", from)]);
+        for url in
+            ["smtps://u:p@mail.ejemplo.com", "smtp://localhost:2525", "smtp://mail.ejemplo.com?tls=required"]
+        {
+            assert!(mail(url, "Portero <no-reply@ejemplo.com>").unwrap().smtp.is_some(), "{url}");
+        }
+        for (url, from, named) in [
+            ("http://secret@mail.ejemplo.com", "no-reply@ejemplo.com", "smtp_url"),
+            ("smtp://localhost", "no-reply", "mail_from"),
+        ] {
+            let message = format!("{:#}", mail(url, from).unwrap_err());
+            assert!(message.contains(named) && !message.contains("secret@"), "{message}");
         }
     }
 

@@ -14,18 +14,31 @@
 //! | an undo fails for good | the job is `stuck`: a person is needed, the name stays reserved |
 //!
 //! The undo of the step that failed is *not* run: a step that can half-succeed has its undo on a step before it.
+//!
+//! A job that goes [forward only](Direction::ForwardOnly) has no undo: a step that fails and may pass is left for whoever
+//! claims the job next, one that fails for good makes it `stuck`, and a retry goes on with that step.
+//!
+//! Nothing lasts for ever: a try that takes longer than its step allows is cut, and counts as one that may pass.
 
+use crate::{
+    points,
+    workflow::{Direction, Plan},
+};
 use futures_util::future::BoxFuture;
 use portero_kernel::with_causes;
-use portero_registry::{Claim, JobStatus, Lease, Registry, RegistryError, StepStatus};
+use portero_registry::{Claim, JobStatus, Lease, Registry, RegistryError, StepRow, StepStatus};
 use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 /// How long a claim lasts without being renewed.
 pub const LEASE: Duration = Duration::from_secs(10);
 /// How often a failing action or undo is tried before it counts as failed for good.
 const ATTEMPTS: u32 = 4;
-/// The pause after the first failure; it doubles.
+/// The pause after the first failure, give or take a half; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// How long one try may take, unless its step says otherwise: longer than any one statement may (60 s).
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// An action or an undo.
 pub type Effect<C> = for<'a> fn(&'a C) -> BoxFuture<'a, Result<(), StepError>>;
@@ -59,19 +72,27 @@ pub struct Step<C> {
     name: &'static str,
     action: Effect<C>,
     undo: Option<Effect<C>>,
+    limit: Duration,
 }
 
 impl<C> Step<C> {
     /// A step without an effect to undo.
     #[must_use]
     pub const fn new(name: &'static str, action: Effect<C>) -> Self {
-        Self { name, action, undo: None }
+        Self { name, action, undo: None, limit: LIMIT }
     }
 
     /// With this undo.
     #[must_use]
     pub const fn undo(mut self, undo: Effect<C>) -> Self {
         self.undo = Some(undo);
+        self
+    }
+
+    /// With so much time for a try of its action, or of its undo, instead of 90 seconds.
+    #[must_use]
+    pub const fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
         self
     }
 
@@ -82,20 +103,21 @@ impl<C> Step<C> {
     }
 }
 
-/// Goes on with a claimed job until it rests, or an undo has to wait. The lease is renewed meanwhile.
+/// Goes on with a claimed job until it rests, or has to wait. The lease is renewed meanwhile.
 ///
 /// # Errors
 /// [`RegistryError::LeaseLost`], or the registry: the job stays as it is, for whoever claims it next.
-pub async fn run<C: Sync>(
+pub async fn run<C: Send + Sync>(
     registry: &Registry,
     claim: &Claim,
-    steps: &[Step<C>],
+    plan: &Plan<C>,
     context: &C,
 ) -> Result<JobStatus, RegistryError> {
-    let saga = Saga { registry, lease: &claim.lease, steps, context };
+    let saga = Saga { registry, claim, lease: &claim.lease, plan, context };
     let keep = async {
         loop {
-            tokio::time::sleep(LEASE / 3).await;
+            sleep(LEASE / 3).await;
+            points::within(&claim.job.subdomain, "job", false, points::hold("renew")).await;
             match registry.job_renew(&claim.lease, LEASE).await {
                 Err(RegistryError::LeaseLost) => return,
                 Err(error) => tracing::warn!(%error, "a lease could not be renewed"),
@@ -104,97 +126,110 @@ pub async fn run<C: Sync>(
         }
     };
     tokio::select! {
-        outcome = saga.run(claim) => outcome,
+        outcome = saga.run() => outcome,
         () = keep => Err(RegistryError::LeaseLost),
     }
 }
 
-struct Saga<'a, C> {
+struct Saga<'a, C: 'static> {
     registry: &'a Registry,
+    claim: &'a Claim,
     lease: &'a Lease,
-    steps: &'a [Step<C>],
+    plan: &'a Plan<C>,
     context: &'a C,
 }
 
-impl<C: Sync> Saga<'_, C> {
-    async fn run(&self, claim: &Claim) -> Result<JobStatus, RegistryError> {
+impl<C: Send + Sync> Saga<'_, C> {
+    async fn run(&self) -> Result<JobStatus, RegistryError> {
         // A version that knows more steps may go on with a job of one that knew fewer.
-        if claim.job.steps.len() < self.steps.len() {
-            let names: Vec<_> = self.steps.iter().map(Step::name).collect();
-            self.registry.steps_ensure(self.lease.job(), &names).await?;
+        if self.claim.job.steps.len() < self.plan.steps.len() {
+            let names: Vec<_> = self.plan.steps.iter().map(Step::name).collect();
+            self.registry.steps_ensure(self.lease, &names).await?;
         }
-        let found = |step: &Step<C>| {
-            claim
-                .job
-                .steps
-                .iter()
-                .find(|row| row.name == step.name)
-                .map_or(StepStatus::Pending, |row| row.status)
-        };
-        if claim.job.status == JobStatus::Running {
-            let mut failure = None;
-            for (index, step) in self.steps.iter().enumerate() {
-                if found(step) == StepStatus::Done {
-                    continue;
+        if self.claim.job.status == JobStatus::Undoing {
+            return self.unwind(self.left_to_undo()).await;
+        }
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            let outcome = match self.found(step) {
+                StepStatus::Done => continue,
+                // Whoever wrote that down had no time to draw the conclusion.
+                StepStatus::Failed => {
+                    let error = self.row(step).and_then(|row| row.error.clone());
+                    Err(StepError::Never(error.unwrap_or_default()))
                 }
-                if found(step) != StepStatus::Failed {
-                    match self.act(step).await? {
-                        Ok(()) => continue,
-                        Err(error) => failure = Some((index, error)),
-                    }
-                } else {
-                    failure = Some((index, "the step had failed".to_owned()));
-                }
-                break;
-            }
-            let Some((index, error)) = failure else {
-                self.registry.job_set(self.lease, JobStatus::Done, None).await?;
-                return Ok(JobStatus::Done);
+                _ => self.act(step).await?,
             };
-            let error = format!("{}: {error}", self.steps[index].name);
-            self.registry.job_set(self.lease, JobStatus::Undoing, Some(&error)).await?;
-            return self.unwind(&self.steps[..index]).await;
+            match outcome {
+                Ok(()) => {}
+                Err(StepError::LeaseLost) => return Err(RegistryError::LeaseLost),
+                Err(StepError::Again(error)) if self.plan.direction == Direction::ForwardOnly => {
+                    tracing::warn!(job = %self.lease.job(), step = step.name, error, "a step fails: it will be tried again");
+                    return Ok(JobStatus::Running);
+                }
+                Err(StepError::Again(error) | StepError::Never(error)) => {
+                    return self.turn(index, &format!("{}: {error}", step.name)).await;
+                }
+            }
         }
-        let failed =
-            self.steps.iter().position(|step| found(step) == StepStatus::Failed).unwrap_or(self.steps.len());
-        let first_undone =
-            self.steps.iter().position(|step| found(step) == StepStatus::Undone).unwrap_or(failed);
-        self.unwind(&self.steps[..first_undone.min(failed)]).await
+        self.rest(JobStatus::Done, None).await
+    }
+
+    fn row(&self, step: &Step<C>) -> Option<&StepRow> {
+        self.claim.job.steps.iter().find(|row| row.name == step.name)
+    }
+
+    fn found(&self, step: &Step<C>) -> StepStatus {
+        self.row(step).map_or(StepStatus::Pending, |row| row.status)
+    }
+
+    /// The steps before the one that failed, without those that are undone already.
+    fn left_to_undo(&self) -> &'static [Step<C>] {
+        let steps = self.plan.steps;
+        let first = |status| steps.iter().position(|step| self.found(step) == status);
+        let failed = first(StepStatus::Failed).unwrap_or(steps.len());
+        &steps[..first(StepStatus::Undone).unwrap_or(failed).min(failed)]
     }
 
     /// Runs an action. The outer error ends the work, the inner one the step.
-    async fn act(&self, step: &Step<C>) -> Result<Result<(), String>, RegistryError> {
-        self.registry.step_set(self.lease, step.name, StepStatus::Running, None).await?;
-        let outcome = async {
-            failpoint(step.name, "before").await?;
-            self.with_retries(step.action).await?;
-            failpoint(step.name, "after").await
-        };
-        match outcome.await {
-            Ok(()) => {
-                self.registry.step_set(self.lease, step.name, StepStatus::Done, None).await?;
-                Ok(Ok(()))
+    async fn act(&self, step: &Step<C>) -> Result<Result<(), StepError>, RegistryError> {
+        let work = async {
+            let outcome = self.with_retries(step, Some(step.action), StepStatus::Running).await?;
+            match &outcome {
+                Ok(()) => {
+                    self.registry.step_set(self.lease, step.name, StepStatus::Done, None).await?;
+                    points::hold("end").await;
+                }
+                Err(StepError::Again(error)) if self.plan.direction == Direction::ForwardOnly => {
+                    self.registry.step_note(self.lease, step.name, error).await?;
+                }
+                Err(StepError::Again(error) | StepError::Never(error)) => {
+                    tracing::error!(job = %self.lease.job(), step = step.name, error, "a step failed for good");
+                    points::hold("failing").await;
+                    self.registry.step_set(self.lease, step.name, StepStatus::Failed, Some(error)).await?;
+                    points::hold("failed").await;
+                }
+                Err(StepError::LeaseLost) => {}
             }
-            Err(StepError::LeaseLost) => Err(RegistryError::LeaseLost),
-            Err(StepError::Again(error) | StepError::Never(error)) => {
-                tracing::error!(job = %self.lease.job(), step = step.name, error, "a step failed for good: undoing");
-                self.registry.step_set(self.lease, step.name, StepStatus::Failed, Some(&error)).await?;
-                Ok(Err(error))
+            Ok(outcome)
+        };
+        points::within(&self.claim.job.subdomain, step.name, false, work).await
+    }
+
+    /// What follows when the step with this index has failed for good.
+    async fn turn(&self, index: usize, error: &str) -> Result<JobStatus, RegistryError> {
+        match self.plan.direction {
+            Direction::ForwardOnly => self.rest(JobStatus::Stuck, Some(error)).await,
+            Direction::Undoable => {
+                self.set_job(JobStatus::Undoing, Some(error), ["turning", "turned"]).await?;
+                self.unwind(&self.plan.steps[..index]).await
             }
         }
     }
 
     async fn unwind(&self, done: &[Step<C>]) -> Result<JobStatus, RegistryError> {
         for step in done.iter().rev() {
-            self.registry.step_set(self.lease, step.name, StepStatus::Undoing, None).await?;
-            let outcome = async {
-                failpoint(step.name, "before-undo").await?;
-                if let Some(undo) = step.undo {
-                    self.with_retries(undo).await?;
-                }
-                failpoint(step.name, "after-undo").await
-            };
-            match outcome.await {
+            let undone = points::within(&self.claim.job.subdomain, step.name, true, self.undo(step)).await?;
+            match undone {
                 Ok(()) => {}
                 Err(StepError::LeaseLost) => return Err(RegistryError::LeaseLost),
                 // A server that is away comes back, and what is on it must not be forgotten until then.
@@ -204,52 +239,91 @@ impl<C: Sync> Saga<'_, C> {
                 }
                 Err(StepError::Never(error)) => {
                     tracing::error!(job = %self.lease.job(), step = step.name, error, "an undo failed for good: the job is stuck");
-                    self.registry.step_set(self.lease, step.name, StepStatus::Failed, Some(&error)).await?;
                     let error = format!("undoing {}: {error}", step.name);
-                    self.registry.job_set(self.lease, JobStatus::Stuck, Some(&error)).await?;
-                    return Ok(JobStatus::Stuck);
+                    return self.rest(JobStatus::Stuck, Some(&error)).await;
                 }
             }
-            self.registry.step_set(self.lease, step.name, StepStatus::Undone, None).await?;
         }
-        self.registry.job_set(self.lease, JobStatus::Undone, None).await?;
-        Ok(JobStatus::Undone)
+        self.rest(JobStatus::Undone, None).await
     }
 
-    async fn with_retries(&self, effect: Effect<C>) -> Result<(), StepError> {
+    /// Runs an undo. One that fails stays `undoing` in the log, also where the job is stuck: a retry goes on with it.
+    async fn undo(&self, step: &Step<C>) -> Result<Result<(), StepError>, RegistryError> {
+        let outcome = self.with_retries(step, step.undo, StepStatus::Undoing).await?;
+        match &outcome {
+            Ok(()) => {
+                self.registry.step_set(self.lease, step.name, StepStatus::Undone, None).await?;
+                points::hold("end").await;
+            }
+            Err(StepError::Again(error) | StepError::Never(error)) => {
+                self.registry.step_note(self.lease, step.name, error).await?;
+            }
+            Err(StepError::LeaseLost) => {}
+        }
+        Ok(outcome)
+    }
+
+    async fn rest(&self, status: JobStatus, error: Option<&str>) -> Result<JobStatus, RegistryError> {
+        self.set_job(status, error, ["resting", "rested"]).await?;
+        Ok(status)
+    }
+
+    async fn set_job(
+        &self,
+        status: JobStatus,
+        error: Option<&str>,
+        [before, after]: [&'static str; 2],
+    ) -> Result<(), RegistryError> {
+        let work = async {
+            points::hold(before).await;
+            self.registry.job_set(self.lease, status, error).await?;
+            points::hold(after).await;
+            Ok(())
+        };
+        points::within(&self.claim.job.subdomain, "job", false, work).await
+    }
+
+    /// Each try is in the log before it begins, and an error that may pass before it is tried again.
+    async fn with_retries(
+        &self,
+        step: &Step<C>,
+        effect: Option<Effect<C>>,
+        status: StepStatus,
+    ) -> Result<Result<(), StepError>, RegistryError> {
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
-            match effect(self.context).await {
+            points::hold("begin").await;
+            self.registry.step_set(self.lease, step.name, status, None).await?;
+            match self.attempt(step, effect).await {
                 Err(StepError::Again(error)) if attempt < ATTEMPTS => {
-                    tracing::warn!(job = %self.lease.job(), attempt, error, "a step failed and will be tried again");
-                    tokio::time::sleep(pause).await;
+                    tracing::warn!(job = %self.lease.job(), step = step.name, attempt, error, "a step failed and will be tried again");
+                    self.registry.step_note(self.lease, step.name, &error).await?;
+                    sleep(jittered(pause)).await;
                     pause *= 2;
                 }
-                outcome => return outcome,
+                outcome => return Ok(outcome),
             }
         }
         unreachable!("the last attempt returns")
     }
-}
 
-/// A point at which a test may hold the work to kill the process (`FAILPOINTS='role::before=pause'`) or make the step or
-/// its undo fail for good (`role::after=return`). Each point that is passed is in the log.
-#[cfg(feature = "failpoints")]
-async fn failpoint(step: &'static str, moment: &'static str) -> Result<(), StepError> {
-    static READ_ENVIRONMENT: std::sync::Once = std::sync::Once::new();
-    READ_ENVIRONMENT.call_once(|| std::mem::forget(fail::FailScenario::setup()));
-    let name = format!("{step}::{moment}");
-    tracing::info!(point = name, "a point is passed");
-    // A pause blocks its thread: on one of its own the lease is renewed meanwhile.
-    let told = tokio::task::spawn_blocking(move || fail::eval(&name, |_| ())).await;
-    match told.expect("a failpoint doesn't panic") {
-        None => Ok(()),
-        Some(()) => Err(StepError::Never(format!("the point {step}::{moment} was told to fail"))),
+    async fn attempt(&self, step: &Step<C>, effect: Option<Effect<C>>) -> Result<(), StepError> {
+        let limit = points::limit(step.limit);
+        let work = async {
+            points::pass("before").await?;
+            if let Some(effect) = effect {
+                effect(self.context).await?;
+            }
+            points::pass("after").await
+        };
+        timeout(limit, work).await.unwrap_or_else(|_| {
+            Err(StepError::Again(format!("it took longer than {} seconds and was cut", limit.as_secs())))
+        })
     }
 }
 
-/// The points are in test builds only.
-#[cfg(not(feature = "failpoints"))]
-async fn failpoint(_: &'static str, _: &'static str) -> Result<(), StepError> {
-    Ok(())
+/// Half to one and a half of it: those who failed together don't come back together.
+fn jittered(pause: Duration) -> Duration {
+    let random = u16::from_le_bytes([Uuid::new_v4().as_bytes()[0], Uuid::new_v4().as_bytes()[0]]);
+    pause.mul_f64(0.5 + f64::from(random) / f64::from(u16::MAX))
 }

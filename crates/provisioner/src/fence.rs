@@ -3,7 +3,7 @@
 
 use crate::{
     ServerError,
-    server::{create_role, session_in},
+    server::{Door, Mark, create_role, session_in},
 };
 use portero_kernel::{RoleName, TenantId};
 use portero_pg::{SessionsOf, ident, scram_verifier};
@@ -35,8 +35,9 @@ pub async fn raise(admin: &Config, role: &RoleName, drain: Duration) -> Result<u
 /// # Errors
 /// As PostgreSQL says.
 pub async fn lower(admin: &Config, tenant: TenantId, login: &TenantLogin) -> Result<(), ServerError> {
-    let mut session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
-    create_role(&mut session, &login.role(), &scram_verifier(&login.password), tenant).await?;
+    let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
+    let verifier = scram_verifier(&login.password);
+    create_role(&session, &login.role(), Door::Open(&verifier), &[Mark::tenant(tenant)]).await?;
     session.close().await;
     Ok(())
 }

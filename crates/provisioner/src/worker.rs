@@ -1,9 +1,6 @@
 //! Workers: claim a job, go on with it until it rests, claim the next.
 
-use crate::{
-    engine::{self, LEASE},
-    workflows::create_tenant,
-};
+use crate::{engine::LEASE, points, workflows};
 use portero_kernel::{JobId, with_causes};
 use portero_registry::{Bell, Channel, Claim, JobStatus, Registry, RegistryError};
 use std::{sync::Arc, time::Duration};
@@ -12,6 +9,11 @@ use tokio::{
     task::JoinSet,
 };
 use uuid::Uuid;
+
+/// How long a job that came to rest is remembered.
+const REMEMBERED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// How often older ones are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// How a worker works.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +48,10 @@ impl Worker {
     /// Works until told to stop. Then no job is claimed any more, and those under way are given up between two awaits
     /// after `grace`: whoever claims them next goes on.
     pub async fn run(self, mut stop: watch::Receiver<bool>, grace: Duration) {
-        let slots = Arc::new(Semaphore::new(self.options.at_once));
+        let slots = Arc::new(Semaphore::new(points::at_once(self.options.at_once)));
         let mut under_way = JoinSet::new();
         let mut bell = Bell::new(&self.registry, Channel::Jobs);
+        let mut forget = tokio::time::interval(FORGET_EVERY);
         while !*stop.borrow() {
             bell.listen().await;
             self.claim_all(&slots, &mut under_way).await;
@@ -56,6 +59,7 @@ impl Worker {
                 _ = stop.changed() => {}
                 () = bell.rung() => {}
                 Some(_) = under_way.join_next() => {}
+                _ = forget.tick() => self.forget_old().await,
                 () = tokio::time::sleep(self.options.look_every) => {}
             }
         }
@@ -67,6 +71,14 @@ impl Worker {
         // Nothing is left here that could write; nobody needs to wait for a lease to run out.
         if let Err(error) = self.registry.jobs_give_back(self.id).await {
             tracing::warn!(%error, "leases could not be given back: they run out by themselves");
+        }
+    }
+
+    async fn forget_old(&self) {
+        match self.registry.jobs_prune(REMEMBERED).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "old jobs were forgotten"),
+            Err(error) => tracing::warn!(error = with_causes(&error), "old jobs could not be forgotten"),
         }
     }
 
@@ -102,10 +114,10 @@ impl Worker {
 
     async fn go_on(&self, claim: &Claim) {
         let job = claim.lease.job();
-        let outcome = match claim.job.kind.as_str() {
-            create_tenant::KIND => self.create_tenant(claim).await,
-            other => {
-                tracing::error!(%job, kind = other, "this version of Portero doesn't know this kind of job");
+        let outcome = match workflows::of_kind(&claim.job.kind) {
+            Some(workflow) => workflow.run(&self.registry, claim).await,
+            None => {
+                tracing::error!(%job, kind = claim.job.kind, "this version of Portero doesn't know this kind of job");
                 Err(RegistryError::Unreadable("job's kind"))
             }
         };
@@ -119,10 +131,5 @@ impl Worker {
                 tracing::error!(%job, error = with_causes(&error), "a job was left for another try");
             }
         }
-    }
-
-    async fn create_tenant(&self, claim: &Claim) -> Result<JobStatus, RegistryError> {
-        let context = create_tenant::Context::load(&self.registry, claim).await?;
-        engine::run(&self.registry, claim, &create_tenant::STEPS, &context).await
     }
 }

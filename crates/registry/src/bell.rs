@@ -19,6 +19,8 @@ pub enum Channel {
     Routes,
     /// A job was written.
     Jobs,
+    /// Something was written down about a job.
+    JobEvents,
 }
 
 impl Channel {
@@ -26,14 +28,19 @@ impl Channel {
         match self {
             Self::Routes => "LISTEN portero_routes",
             Self::Jobs => "LISTEN portero_jobs",
+            Self::JobEvents => "LISTEN portero_job_events",
         }
     }
 }
+
+/// Is told what was said with each ring.
+type Told = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Rings when something changed on its channel.
 pub struct Bell {
     registry: Registry,
     channel: Channel,
+    told: Told,
     line: Option<Line>,
 }
 
@@ -41,14 +48,22 @@ impl Bell {
     /// A bell that doesn't listen yet: [`Bell::listen`].
     #[must_use]
     pub fn new(registry: &Registry, channel: Channel) -> Self {
-        Self { registry: registry.clone(), channel, line: None }
+        Self { registry: registry.clone(), channel, told: Arc::new(|_| {}), line: None }
+    }
+
+    /// With somebody who is told what was said with each ring.
+    #[must_use]
+    pub fn telling(mut self, told: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.told = Arc::new(told);
+        self
     }
 
     /// Listens, where it doesn't. To be called *before* one looks at what changed: what comes after that look then
     /// rings. While the registry is away it stays silent.
     pub async fn listen(&mut self) {
         if self.line.as_ref().is_none_or(|line| line.driver.is_finished()) {
-            let opened = timeout(OPENING_TAKES, Line::open(&self.registry, self.channel));
+            let opened =
+                timeout(OPENING_TAKES, Line::open(&self.registry, self.channel, Arc::clone(&self.told)));
             self.line = opened.await.ok().and_then(Result::ok);
         }
     }
@@ -69,7 +84,7 @@ struct Line {
 }
 
 impl Line {
-    async fn open(registry: &Registry, channel: Channel) -> Result<Self> {
+    async fn open(registry: &Registry, channel: Channel, told: Told) -> Result<Self> {
         let given_up = registry.lines.given_up();
         let (client, mut connection) = registry.config.connect(portero_pg::connector()).await?;
         let rung = Arc::new(Notify::new());
@@ -79,7 +94,10 @@ impl Line {
             let mut messages = std::pin::pin!(messages);
             loop {
                 match messages.next().await {
-                    Some(Ok(AsyncMessage::Notification(_))) => ring.notify_one(),
+                    Some(Ok(AsyncMessage::Notification(said))) => {
+                        told(said.payload());
+                        ring.notify_one();
+                    }
                     Some(Ok(_)) => {}
                     Some(Err(error)) => {
                         tracing::warn!(%error, "the connection that listens for changes was lost");

@@ -1,13 +1,12 @@
 //! Jobs and their steps: long work that survives whoever was doing it.
 //!
-//! A worker claims a job for a while (the lease, in the database's time) and with a number that grows with each claim
-//! (the fence). Every write of a step names that number; a worker that was away longer than its lease finds that
-//! somebody else has the job, and that its writes no longer count.
+//! How a worker claims one and writes down what it does is in `job_log`.
 
-use crate::{NewTenant, Registry, RegistryError, Result};
+use crate::{NewTenant, Registry, RegistryError, Result, TenantRow};
 use deadpool_postgres::Transaction;
-use portero_kernel::{JobId, SecretString, TenantId};
-use std::time::Duration;
+use portero_kernel::{JobId, SecretString, Subdomain, TenantId};
+use portero_pg::violated_constraint;
+use std::{collections::HashMap, time::Duration};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -23,8 +22,10 @@ pub enum JobStatus {
     Done,
     /// All that was done is undone.
     Undone,
-    /// An undo failed for good: a person is needed.
+    /// An undo failed for good, or a step that can't be undone: a person is needed.
     Stuck,
+    /// A person gave it up. What is left of it is theirs to remove.
+    Abandoned,
 }
 
 impl JobStatus {
@@ -37,11 +38,12 @@ impl JobStatus {
             Self::Done => "done",
             Self::Undone => "undone",
             Self::Stuck => "stuck",
+            Self::Abandoned => "abandoned",
         }
     }
 
     fn parse(text: &str) -> Result<Self> {
-        [Self::Running, Self::Undoing, Self::Done, Self::Undone, Self::Stuck]
+        [Self::Running, Self::Undoing, Self::Done, Self::Undone, Self::Stuck, Self::Abandoned]
             .into_iter()
             .find(|status| status.as_str() == text)
             .ok_or(RegistryError::Unreadable("job's status"))
@@ -50,7 +52,7 @@ impl JobStatus {
     /// Whether nobody needs to work on it.
     #[must_use]
     pub const fn is_at_rest(self) -> bool {
-        matches!(self, Self::Done | Self::Undone | Self::Stuck)
+        !matches!(self, Self::Running | Self::Undoing)
     }
 }
 
@@ -101,8 +103,8 @@ pub struct NewJob<'a> {
     pub kind: &'static str,
     /// The names of its steps, in order.
     pub steps: &'a [&'static str],
-    /// What the steps need and nobody should read.
-    pub secret: &'a SecretString,
+    /// What the steps need and nobody should read, if they need any.
+    pub secret: Option<&'a SecretString>,
     /// SHA-256 of what the asking browser holds, if one asked.
     pub claim: Option<&'a [u8]>,
 }
@@ -126,6 +128,8 @@ pub struct JobRow {
     pub created_at: OffsetDateTime,
     /// When it came to rest.
     pub finished_at: Option<OffsetDateTime>,
+    /// Until when whoever claimed it last has it; nothing where nobody has.
+    pub lease_until: Option<OffsetDateTime>,
     /// Its steps, in order.
     pub steps: Vec<StepRow>,
 }
@@ -137,63 +141,64 @@ pub struct StepRow {
     pub name: String,
     /// Where it is.
     pub status: StepStatus,
+    /// How often its action or its undo was begun.
+    pub attempts: i32,
+    /// Why it failed, or the last try of it, for operators.
+    pub error: Option<String>,
     /// When it last began.
     pub started_at: Option<OffsetDateTime>,
     /// When it last ended.
     pub finished_at: Option<OffsetDateTime>,
 }
 
-/// The right to work on one job, as long as the lease lasts.
-#[derive(Debug, Clone)]
-pub struct Lease {
-    job: JobId,
-    fence: i64,
-}
-
-/// A claimed job: what a worker needs to go on with it.
-pub struct Claim {
-    /// The right to it.
-    pub lease: Lease,
-    /// The job as it was found.
-    pub job: JobRow,
-    /// What the steps need; nothing where a job has no secret.
-    pub secret: Option<SecretString>,
-}
-
-impl Lease {
-    /// The job.
-    #[must_use]
-    pub const fn job(&self) -> JobId {
-        self.job
-    }
-
-    /// Holds the job's row until the transaction ends, if it is still this worker's.
-    pub(crate) async fn check_in_txn(&self, txn: &Transaction<'_>) -> Result<()> {
-        txn.query_opt(
-            "SELECT FROM jobs WHERE id = $1 AND fence = $2 FOR UPDATE",
-            &[&self.job.uuid(), &self.fence],
-        )
-        .await?
-        .map(|_| ())
-        .ok_or(RegistryError::LeaseLost)
-    }
-}
-
 impl Registry {
-    /// Reserves the tenant's name and writes the job that will make it, in one transaction: both or neither.
+    /// Reserves the tenant's name and writes the job that will make it: both or neither.
     ///
     /// # Errors
     /// [`RegistryError::SubdomainTaken`], [`RegistryError::NoServer`].
-    pub async fn job_insert_with_tenant(&self, job: &NewJob<'_>, tenant: &NewTenant<'_>) -> Result<()> {
+    pub(crate) async fn job_insert_with_tenant_in_txn(
+        &self,
+        txn: &Transaction<'_>,
+        job: &NewJob<'_>,
+        tenant: &NewTenant<'_>,
+    ) -> Result<()> {
+        self.tenant_insert_in_txn(txn, tenant).await?;
+        self.job_insert_in_txn(txn, job, tenant.id, tenant.subdomain).await
+    }
+
+    /// Writes a job for a tenant that is there.
+    ///
+    /// # Errors
+    /// [`RegistryError::JobOpen`] where another job of this tenant is not at rest, or stuck.
+    pub async fn job_insert_for(&self, job: &NewJob<'_>, tenant: &TenantRow) -> Result<()> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
-        self.tenant_insert_in_txn(&txn, tenant).await?;
-        let secret = self.seal_job_secret(job.id, job.secret);
+        self.job_insert_in_txn(&txn, job, tenant.id, &tenant.subdomain).await?;
+        txn.commit().await?;
+        Ok(())
+    }
+
+    /// Writes a job for a tenant; its caller's transaction is what the job is about to go on from.
+    ///
+    /// # Errors
+    /// [`RegistryError::JobOpen`] where another job of this tenant is not at rest, or stuck.
+    pub(crate) async fn job_insert_in_txn(
+        &self,
+        txn: &Transaction<'_>,
+        job: &NewJob<'_>,
+        tenant: TenantId,
+        subdomain: &Subdomain,
+    ) -> Result<()> {
+        let secret = job.secret.map(|secret| self.seal_job_secret(job.id, secret));
         txn.execute(
             "INSERT INTO jobs (id, kind, tenant_id, subdomain, secret, claim) VALUES ($1, $2, $3, $4, $5, $6)",
-            &[&job.id.uuid(), &job.kind, &tenant.id.uuid(), &tenant.subdomain.as_str(), &secret, &job.claim],
+            &[&job.id.uuid(), &job.kind, &tenant.uuid(), &subdomain.as_str(), &secret, &job.claim],
         )
-        .await?;
+        .await
+        .map_err(|error| match violated_constraint(&error) {
+            Some("jobs_one_per_tenant") => RegistryError::JobOpen(subdomain.clone()),
+            _ => error.into(),
+        })?;
         txn.execute(
             "INSERT INTO job_steps (job_id, position, name)
              SELECT $1, position::integer, name FROM unnest($2::text[]) WITH ORDINALITY AS step (name, position)",
@@ -201,7 +206,6 @@ impl Registry {
         )
         .await?;
         txn.execute("SELECT pg_notify('portero_jobs', $1)", &[&job.id.to_string()]).await?;
-        txn.commit().await?;
         Ok(())
     }
 
@@ -213,31 +217,144 @@ impl Registry {
         let client = self.client().await?;
         let job = client
             .query_opt(
-                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at FROM jobs WHERE id = $1",
+                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at, lease_until FROM jobs WHERE id = $1",
                 &[&id.uuid()],
             )
             .await?;
         let Some(job) = job else { return Ok(None) };
         let steps = client
-            .query("SELECT name, status, started_at, finished_at FROM job_steps WHERE job_id = $1 ORDER BY position", &[&id.uuid()])
+            .query("SELECT name, status, attempt, error, started_at, finished_at FROM job_steps WHERE job_id = $1 ORDER BY position", &[&id.uuid()])
             .await?;
         job_from_rows(&job, &steps).map(Some)
     }
 
-    /// The ids of jobs in this state, oldest first, at most `limit`.
+    /// Up to `limit` jobs in one of these states with their steps, newest first.
     ///
     /// # Errors
     /// The registry.
-    pub async fn jobs_with_status(&self, status: JobStatus, limit: i64) -> Result<Vec<JobId>> {
+    pub async fn jobs_newest(&self, states: &[JobStatus], limit: i64) -> Result<Vec<JobRow>> {
+        let states: Vec<_> = states.iter().map(|status| status.as_str()).collect();
+        let client = self.client().await?;
+        let jobs = client
+            .query(
+                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at, lease_until
+                 FROM jobs WHERE status = ANY($1) ORDER BY created_at DESC, id LIMIT $2",
+                &[&states, &limit],
+            )
+            .await?;
+        let ids: Vec<Uuid> = jobs.iter().map(|job| job.get("id")).collect();
+        let mut steps: HashMap<Uuid, Vec<Row>> = HashMap::new();
+        let rows = client
+            .query(
+                "SELECT job_id, name, status, attempt, error, started_at, finished_at
+                 FROM job_steps WHERE job_id = ANY($1) ORDER BY position",
+                &[&ids],
+            )
+            .await?;
+        for row in rows {
+            steps.entry(row.get("job_id")).or_default().push(row);
+        }
+        jobs.iter()
+            .map(|job| job_from_rows(job, steps.get(&job.get("id")).map_or(&[][..], Vec::as_slice)))
+            .collect()
+    }
+
+    /// The ids that begin or end like this, at most two. (They begin with the time, so that they differ at the end.)
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn jobs_abbreviated(&self, text: &str) -> Result<Vec<JobId>> {
         let rows = self
             .client()
             .await?
-            .query(
-                "SELECT id FROM jobs WHERE status = $1 ORDER BY created_at LIMIT $2",
-                &[&status.as_str(), &limit],
-            )
+            .query("SELECT id FROM jobs WHERE starts_with(id::text, $1) OR right(id::text, length($1)) = $1 LIMIT 2", &[&text])
             .await?;
         Ok(rows.iter().map(|row| JobId::from(row.get::<_, Uuid>(0))).collect())
+    }
+
+    /// Lets a stuck job go on: with the undo that failed, or with the step, where none had to be undone. Says whether it
+    /// was stuck.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn job_retry(&self, id: JobId) -> Result<bool> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        let goes = txn
+            .query_opt(
+                "UPDATE jobs SET finished_at = NULL, lease_until = NULL,
+                        status = CASE WHEN EXISTS (SELECT FROM job_steps WHERE job_id = $1 AND status = 'undoing')
+                                      THEN 'undoing' ELSE 'running' END
+                 WHERE id = $1 AND status = 'stuck' RETURNING status",
+                &[&id.uuid()],
+            )
+            .await?;
+        let Some(goes) = goes else { return Ok(false) };
+        if JobStatus::parse(goes.get(0))? == JobStatus::Running {
+            txn.execute(
+                "UPDATE job_steps SET status = 'pending' WHERE job_id = $1 AND status = 'failed'",
+                &[&id.uuid()],
+            )
+            .await?;
+            txn.execute("UPDATE jobs SET error = NULL WHERE id = $1", &[&id.uuid()]).await?;
+        }
+        txn.execute(
+            "SELECT pg_notify('portero_jobs', $1), pg_notify('portero_job_events', $1)",
+            &[&id.to_string()],
+        )
+        .await?;
+        self.note_in_txn(&txn, None).await?;
+        txn.commit().await?;
+        Ok(true)
+    }
+
+    /// Gives a job in one of these states up: whoever works on it finds that its writes no longer count. Says whether it
+    /// was in one.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn job_abandon(&self, id: JobId, states: &[JobStatus]) -> Result<bool> {
+        let states: Vec<_> = states.iter().map(|status| status.as_str()).collect();
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        let written = txn
+            .query_opt(
+                "WITH written AS (
+                     UPDATE jobs SET status = 'abandoned', fence = fence + 1, lease_until = NULL, secret = NULL,
+                            finished_at = now()
+                     WHERE id = $1 AND status = ANY($2)
+                     RETURNING id)
+                 SELECT pg_notify('portero_job_events', id::text) FROM written",
+                &[&id.uuid(), &states],
+            )
+            .await?;
+        if written.is_some() {
+            self.note_in_txn(&txn, None).await?;
+        }
+        txn.commit().await?;
+        Ok(written.is_some())
+    }
+
+    /// Forgets jobs that came to rest longer ago than this, a thousand at most; says how many. Those that a person has yet
+    /// to look after stay: what is stuck, and what was given up while a name is reserved for it.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn jobs_prune(&self, older: Duration) -> Result<u64> {
+        let pruned = self
+            .client()
+            .await?
+            .execute(
+                "DELETE FROM jobs WHERE id IN (
+                     SELECT id FROM jobs
+                     WHERE status IN ('done', 'undone', 'abandoned')
+                       AND finished_at < now() - make_interval(secs => $1)
+                       AND NOT EXISTS (SELECT FROM tenants WHERE tenants.id = jobs.tenant_id AND tenants.status = 'provisioning')
+                     ORDER BY created_at LIMIT 1000)",
+                &[&older.as_secs_f64()],
+            )
+            .await?;
+        Ok(pruned)
     }
 
     /// How many jobs are not at rest.
@@ -253,57 +370,6 @@ impl Registry {
         Ok(row.get(0))
     }
 
-    /// Claims a job that nobody is working on, or the one named if nobody is: one that is new before one that was left,
-    /// the one that was left longest ago before others.
-    ///
-    /// # Errors
-    /// The registry, or a secret that doesn't open.
-    pub async fn job_claim(
-        &self,
-        worker: Uuid,
-        lease: Duration,
-        only: Option<JobId>,
-    ) -> Result<Option<Claim>> {
-        let row = self
-            .client()
-            .await?
-            .query_opt(
-                "UPDATE jobs SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), fence = fence + 1
-                 WHERE id = (SELECT id FROM jobs
-                             WHERE status IN ('running', 'undoing')
-                               AND (lease_until IS NULL OR lease_until < now())
-                               AND ($3::uuid IS NULL OR id = $3)
-                             ORDER BY lease_until NULLS FIRST, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-                 RETURNING id, fence, secret",
-                &[&worker, &lease.as_secs_f64(), &only.map(JobId::uuid)],
-            )
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let id = JobId::from(row.get::<_, Uuid>("id"));
-        let secret = row
-            .get::<_, Option<&[u8]>>("secret")
-            .map(|sealed| self.open_job_secret(id, sealed))
-            .transpose()?;
-        let job = self.job_by_id(id).await?.ok_or(RegistryError::Unreadable("job"))?;
-        Ok(Some(Claim { lease: Lease { job: id, fence: row.get("fence") }, job, secret }))
-    }
-
-    /// Makes the lease last longer.
-    ///
-    /// # Errors
-    /// [`RegistryError::LeaseLost`].
-    pub async fn job_renew(&self, lease: &Lease, by: Duration) -> Result<()> {
-        let renewed = self
-            .client()
-            .await?
-            .execute(
-                "UPDATE jobs SET lease_until = now() + make_interval(secs => $3) WHERE id = $1 AND fence = $2",
-                &[&lease.job.uuid(), &lease.fence, &by.as_secs_f64()],
-            )
-            .await?;
-        if renewed == 1 { Ok(()) } else { Err(RegistryError::LeaseLost) }
-    }
-
     /// Uses up the claim of the browser that asked for this job; says whether it held the right one.
     ///
     /// # Errors
@@ -316,88 +382,6 @@ impl Registry {
             .await?;
         Ok(taken == 1)
     }
-
-    /// Gives back what a worker that stops was working on, for whoever claims it next. It must have stopped before.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn jobs_give_back(&self, worker: Uuid) -> Result<u64> {
-        let given = self
-            .client()
-            .await?
-            .execute(
-                "UPDATE jobs SET lease_until = NULL WHERE lease_owner = $1 AND lease_until IS NOT NULL",
-                &[&worker],
-            )
-            .await?;
-        Ok(given)
-    }
-
-    /// Writes down the steps that a job of an older version lacks.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn steps_ensure(&self, job: JobId, steps: &[&'static str]) -> Result<()> {
-        self.client()
-            .await?
-            .execute(
-                "INSERT INTO job_steps (job_id, position, name)
-                 SELECT $1, 1000 + position::integer, name FROM unnest($2::text[]) WITH ORDINALITY AS step (name, position)
-                 WHERE name NOT IN (SELECT name FROM job_steps WHERE job_id = $1)",
-                &[&job.uuid(), &steps],
-            )
-            .await?;
-        Ok(())
-    }
-
-    /// Notes where a step is. `error` is for operators and bears no secret.
-    ///
-    /// # Errors
-    /// [`RegistryError::LeaseLost`].
-    pub async fn step_set(
-        &self,
-        lease: &Lease,
-        name: &str,
-        status: StepStatus,
-        error: Option<&str>,
-    ) -> Result<()> {
-        let begins = matches!(status, StepStatus::Running | StepStatus::Undoing);
-        let written = self
-            .client()
-            .await?
-            .execute(
-                "UPDATE job_steps SET status = $4,
-                        attempt = attempt + $5::boolean::integer,
-                        started_at = CASE WHEN $5 THEN now() ELSE started_at END,
-                        finished_at = CASE WHEN $5 THEN NULL ELSE now() END,
-                        error = $6
-                 WHERE job_id = $1 AND name = $3
-                   AND EXISTS (SELECT FROM jobs WHERE id = $1 AND fence = $2 FOR SHARE)",
-                &[&lease.job.uuid(), &lease.fence, &name, &status.as_str(), &begins, &error],
-            )
-            .await?;
-        if written == 1 { Ok(()) } else { Err(RegistryError::LeaseLost) }
-    }
-
-    /// Moves the job on. At rest its secret is erased and its lease ends.
-    ///
-    /// # Errors
-    /// [`RegistryError::LeaseLost`].
-    pub async fn job_set(&self, lease: &Lease, status: JobStatus, error: Option<&str>) -> Result<()> {
-        let written = self
-            .client()
-            .await?
-            .execute(
-                "UPDATE jobs SET status = $3, error = coalesce($4, error),
-                        secret = CASE WHEN $5 THEN NULL ELSE secret END,
-                        lease_until = CASE WHEN $5 THEN NULL ELSE lease_until END,
-                        finished_at = CASE WHEN $5 THEN now() END
-                 WHERE id = $1 AND fence = $2",
-                &[&lease.job.uuid(), &lease.fence, &status.as_str(), &error, &status.is_at_rest()],
-            )
-            .await?;
-        if written == 1 { Ok(()) } else { Err(RegistryError::LeaseLost) }
-    }
 }
 
 fn job_from_rows(job: &Row, steps: &[Row]) -> Result<JobRow> {
@@ -407,6 +391,8 @@ fn job_from_rows(job: &Row, steps: &[Row]) -> Result<JobRow> {
             Ok(StepRow {
                 name: row.get("name"),
                 status: StepStatus::parse(row.get("status"))?,
+                attempts: row.get("attempt"),
+                error: row.get("error"),
                 started_at: row.get("started_at"),
                 finished_at: row.get("finished_at"),
             })
@@ -421,6 +407,7 @@ fn job_from_rows(job: &Row, steps: &[Row]) -> Result<JobRow> {
         error: job.get("error"),
         created_at: job.get("created_at"),
         finished_at: job.get("finished_at"),
+        lease_until: job.get("lease_until"),
         steps,
     })
 }

@@ -4,24 +4,49 @@
 //! come out only by the functions that say so. This room knows nothing of a tenant's schema and nothing of HTTP.
 //! Next: `router` reads routes from here, `provisioner` works the jobs.
 
+mod audit;
+mod audit_walk;
 mod bell;
 mod budget;
+mod holdings;
+mod job_log;
 mod jobs;
+mod life;
 mod lines;
+mod listings;
+mod operators;
+mod outbox;
 mod routers;
 mod routes;
 mod secrets;
 mod servers;
+mod signups;
 mod snapshot;
+mod spares;
 mod tenants;
 
+pub use audit::{Actor, AuditFilter, AuditRow, Entry, Outcome};
+pub use audit_walk::{AuditFault, AuditHead, AuditVerdict, NotAHead};
 pub use bell::{Bell, Channel};
-pub use jobs::{Claim, JobRow, JobStatus, Lease, NewJob, StepRow, StepStatus};
+pub use holdings::{HoldingRow, registries_with};
+pub use job_log::{Claim, Lease};
+pub use jobs::{JobRow, JobStatus, NewJob, StepRow, StepStatus};
+pub use life::{
+    Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
+};
+pub use listings::{JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use operators::OperatorRow;
+pub use outbox::{Letter, Mail, MailRow, MailState};
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
-pub use routes::{RouteChange, RouteChanges, RouteRow};
+pub use routes::{FormerName, RouteChange, RouteChanges, RouteRow};
 pub use secrets::{TenantLogin, server_config};
 pub use servers::{ServerRow, ServerStatus};
+pub use signups::{
+    Bound, Invitation, InvitationRow, InvitationState, KeyAnswer, NewPending, Pending, SignUpKey, Terms,
+    Token,
+};
 pub use snapshot::SnapshotHead;
+pub use spares::{Origin, RefillRow, Refilled, SpareFigures, SpareRow, SpareState, Stopped};
 pub use tenants::{NewTenant, TenantRow, TenantStatus};
 
 // A registry can't be opened without one.
@@ -31,8 +56,8 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction,
 };
 use lines::Lines;
-use portero_auth::Sealer;
-use portero_kernel::SchemaVersion;
+use portero_auth::{Chain, Digester, Sealer};
+use portero_kernel::{SchemaVersion, Subdomain};
 use portero_pg::{Class, MigrateError, Migrations, Session, classify, hardened};
 use std::{sync::Arc, time::Duration};
 use tokio_postgres::Config;
@@ -56,18 +81,42 @@ pub enum RegistryError {
     /// The subdomain belongs to somebody.
     #[error("the subdomain is taken")]
     SubdomainTaken,
+    /// As many tenants were deleted in the last 24 hours as may be.
+    #[error("as many tenants were deleted in the last 24 hours as may be")]
+    TooManyDeletions,
     /// A server has the name already.
     #[error("the server's name is taken")]
     ServerTaken,
+    /// An operator has the name already.
+    #[error("the operator's name is taken")]
+    OperatorTaken,
     /// No server takes new tenants.
     #[error("no database server takes new tenants")]
     NoServer,
+    /// The name reads like this one, which is another's.
+    #[error("the subdomain reads like {0}, which is another's")]
+    LookAlike(String),
+    /// The `Idempotency-Key` was used before.
+    #[error("the key was used before")]
+    KeyUsed,
+    /// The link of a mail or of an invitation was used, has expired, or was never given out.
+    #[error("the link is no longer good")]
+    TokenSpent,
+    /// More companies are being made than may be at once.
+    #[error("too many companies are being made at once")]
+    InFlight,
+    /// More companies wait to be confirmed than may.
+    #[error("too many sign-ups wait to be confirmed")]
+    PendingFull(Bound),
     /// A secret could not be opened.
     #[error("a secret in the registry can't be opened: {0}")]
     Secret(String),
     /// A row holds something that this version doesn't understand.
     #[error("the registry holds a {0} that this version of Portero doesn't understand")]
     Unreadable(&'static str),
+    /// One job at a time for a tenant.
+    #[error("another job for {0} is under way: wait for it, or see `portero jobs list`")]
+    JobOpen(Subdomain),
     /// The lease of a job was lost to another worker: this one must stop.
     #[error("another worker has taken over the job")]
     LeaseLost,
@@ -100,6 +149,10 @@ pub struct Registry {
     lines: Lines,
     config: Config,
     sealer: Arc<Sealer>,
+    digester: Digester,
+    chain: Arc<Chain>,
+    /// What the next change is written down as.
+    note: Option<Arc<audit::Note>>,
 }
 
 impl Registry {
@@ -123,7 +176,15 @@ impl Registry {
             .create_timeout(Some(Duration::from_secs(3)))
             .build()
             .expect("a runtime is given");
-        Self { pool, lines, config, sealer: Arc::new(Sealer::new(key)) }
+        Self {
+            pool,
+            lines,
+            config,
+            sealer: Arc::new(Sealer::new(key)),
+            digester: Digester::new(key),
+            chain: Arc::new(Chain::new(key)),
+            note: None,
+        }
     }
 
     /// Brings the registry's schema to this program's version.
@@ -169,6 +230,12 @@ impl Registry {
     /// answer over one is told that the registry can't be reached; the next to ask has a new one.
     pub fn give_up_connections(&self) {
         self.lines.give_up();
+    }
+
+    /// A keyed digest of values that could be guessed from a plain one.
+    #[must_use]
+    pub fn digest(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
+        self.digester.of(purpose, parts)
     }
 
     async fn client(&self) -> Result<Object> {

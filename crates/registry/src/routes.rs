@@ -4,6 +4,7 @@ use crate::{Registry, RegistryError, Result, TenantStatus};
 use futures_util::StreamExt;
 use portero_kernel::{CompanyName, SchemaVersion, ServerId, Subdomain, TenantId};
 use std::{pin::pin, time::Duration};
+use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -28,6 +29,17 @@ pub struct RouteRow {
     pub generation: i64,
     /// Its part of a server that is short of connections, beside others that wait: 1 to 100.
     pub weight: u8,
+    /// Names that lead on to its present one; few.
+    pub former: Vec<FormerName>,
+}
+
+/// A name that a tenant gave up and that still leads to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerName {
+    /// The name.
+    pub subdomain: Subdomain,
+    /// Until when.
+    pub until: OffsetDateTime,
 }
 
 /// A change of one tenant's route.
@@ -58,7 +70,12 @@ pub enum RouteChanges {
 
 /// No parameters.
 const NOTHING: [i32; 0] = [];
-const COLUMNS: &str = "id, name, subdomain, status, server_id, db_url, schema_version, generation, weight";
+const COLUMNS: &str =
+    "t.id, t.name, t.subdomain, t.status, t.server_id, t.db_url, t.schema_version, t.generation, t.weight,
+    ARRAY(SELECT f.subdomain FROM former_subdomains f
+          WHERE f.tenant_id = t.id AND f.redirects_until > now() ORDER BY f.subdomain) AS former,
+    ARRAY(SELECT f.redirects_until FROM former_subdomains f
+          WHERE f.tenant_id = t.id AND f.redirects_until > now() ORDER BY f.subdomain) AS former_until";
 
 impl RouteRow {
     fn from_row(row: &Row) -> Result<Self> {
@@ -74,8 +91,22 @@ impl RouteRow {
             schema_version: row.get("schema_version"),
             generation: row.get("generation"),
             weight: weight_of(row)?,
+            former: former_of(row)?,
         })
     }
+}
+
+fn former_of(row: &Row) -> Result<Vec<FormerName>> {
+    let (names, until): (Vec<&str>, Vec<OffsetDateTime>) = (row.get("former"), row.get("former_until"));
+    names
+        .into_iter()
+        .zip(until)
+        .map(|(name, until)| {
+            let subdomain =
+                Subdomain::parse(name).map_err(|_| RegistryError::Unreadable("former subdomain"))?;
+            Ok(FormerName { subdomain, until })
+        })
+        .collect()
 }
 
 /// A tenant's weight, which the table keeps within 1 and 100.
@@ -98,7 +129,7 @@ impl Registry {
             .start()
             .await?;
         let clock = txn.query_one("SELECT value FROM route_clock", &[]).await?.get(0);
-        let sql = ["SELECT ", COLUMNS, " FROM tenants"].concat();
+        let sql = ["SELECT ", COLUMNS, " FROM tenants t"].concat();
         // Row by row: all of them at once, as the wire has them, are several times their size in memory.
         let mut rows = pin!(txn.query_raw(&sql, NOTHING).await?);
         let mut routes = Vec::new();
@@ -131,15 +162,19 @@ impl Registry {
         // One statement, so one moment: what the clock says, and what the log has up to there.
         let rows = client
             .query(
-                "SELECT now_at.value, now_at.first, log.tenant_id,
-                        greatest(0, extract(epoch FROM clock_timestamp() - log.changed_at))::float8 AS age,
-                        t.id, t.name, t.subdomain, t.status, t.server_id, t.db_url, t.schema_version, t.generation, t.weight
+                &[
+                    "SELECT now_at.value, now_at.first, log.tenant_id,
+                        greatest(0, extract(epoch FROM clock_timestamp() - log.changed_at))::float8 AS age, ",
+                    COLUMNS,
+                    "
                  FROM (SELECT value, (SELECT min(clock) FROM route_log) AS first FROM route_clock) now_at
                  LEFT JOIN (SELECT tenant_id, max(clock) AS at, max(changed_at) AS changed_at
                             FROM route_log WHERE clock > $1 GROUP BY tenant_id) log
                      ON true
                  LEFT JOIN tenants t ON t.id = log.tenant_id
                  ORDER BY log.at",
+                ]
+                .concat(),
                 &[&clock],
             )
             .await?;

@@ -9,6 +9,9 @@ use uuid::Uuid;
 const TENANT_URL: &str = "tenants.db_url";
 const SERVER_URL: &str = "servers.admin_url";
 const JOB_SECRET: &str = "jobs.secret";
+const PENDING_SECRET: &str = "signup_pending.secret";
+const INVITATION_EMAIL: &str = "invitations.email";
+const MAIL: &str = "outbox.message";
 
 /// How a tenant's role logs in to its database.
 #[derive(Clone, Debug)]
@@ -68,6 +71,30 @@ impl Registry {
 
     pub(crate) fn open_job_secret(&self, job: JobId, sealed: &[u8]) -> Result<SecretString> {
         Ok(SecretString::from(self.open(JOB_SECRET, job.uuid(), sealed)?))
+    }
+
+    pub(crate) fn seal_pending(&self, id: Uuid, secret: &SecretString) -> Vec<u8> {
+        self.sealer.seal(PENDING_SECRET, id, secret.expose_secret().as_bytes())
+    }
+
+    pub(crate) fn open_pending(&self, id: Uuid, sealed: &[u8]) -> Result<SecretString> {
+        Ok(SecretString::from(self.open(PENDING_SECRET, id, sealed)?))
+    }
+
+    pub(crate) fn seal_invitation(&self, id: Uuid, email: &str) -> Vec<u8> {
+        self.sealer.seal(INVITATION_EMAIL, id, email.as_bytes())
+    }
+
+    pub(crate) fn open_invitation(&self, id: Uuid, sealed: &[u8]) -> Result<String> {
+        self.open(INVITATION_EMAIL, id, sealed)
+    }
+
+    pub(crate) fn seal_mail(&self, id: Uuid, message: &str) -> Vec<u8> {
+        self.sealer.seal(MAIL, id, message.as_bytes())
+    }
+
+    pub(crate) fn open_mail(&self, id: Uuid, sealed: &[u8]) -> Result<String> {
+        self.open(MAIL, id, sealed)
     }
 
     fn open(&self, place: &str, owner: Uuid, sealed: &[u8]) -> Result<String> {

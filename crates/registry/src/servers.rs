@@ -97,17 +97,19 @@ impl Registry {
     ) -> Result<ServerId> {
         let id = ServerId::generate();
         let sealed = self.seal_server_url(id, admin_url);
-        self.client()
-            .await?
-            .execute(
-                "INSERT INTO servers (id, name, admin_url, capacity) VALUES ($1, $2, $3, $4)",
-                &[&id.uuid(), &name, &sealed, &int(capacity)],
-            )
-            .await
-            .map_err(|error| match violated_constraint(&error) {
-                Some("servers_name_key") => RegistryError::ServerTaken,
-                _ => error.into(),
-            })?;
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        txn.execute(
+            "INSERT INTO servers (id, name, admin_url, capacity) VALUES ($1, $2, $3, $4)",
+            &[&id.uuid(), &name, &sealed, &int(capacity)],
+        )
+        .await
+        .map_err(|error| match violated_constraint(&error) {
+            Some("servers_name_key") => RegistryError::ServerTaken,
+            _ => error.into(),
+        })?;
+        self.note_in_txn(&txn, None).await?;
+        txn.commit().await?;
         Ok(id)
     }
 
@@ -117,10 +119,11 @@ impl Registry {
     /// # Errors
     /// The registry.
     pub async fn server_set_status(&self, id: ServerId, status: ServerStatus) -> Result<()> {
-        self.client()
-            .await?
-            .execute("UPDATE servers SET status = $2 WHERE id = $1", &[&id.uuid(), &status.as_str()])
-            .await?;
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        txn.execute("UPDATE servers SET status = $2 WHERE id = $1", &[&id.uuid(), &status.as_str()]).await?;
+        self.note_in_txn(&txn, None).await?;
+        txn.commit().await?;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What a router keeps of the registry on its own disk, sealed as a whole: who can write the file could otherwise lead a
 //! subdomain to another company.
 
-use crate::{Registry, RegistryError, Result, RouteRow, ServerRow, ServerStatus, TenantStatus};
+use crate::{FormerName, Registry, RegistryError, Result, RouteRow, ServerRow, ServerStatus, TenantStatus};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use portero_kernel::{CompanyName, RouterId, ServerId, Subdomain, TenantId};
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use std::{
     io::{self, Write},
     ops::Deref,
 };
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 const PLACE: &str = "router.snapshot";
@@ -58,6 +59,9 @@ struct FileRoute {
     schema: i32,
     generation: i64,
     weight: u8,
+    /// Names, and until when they lead here, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<(String, i64)>,
 }
 
 impl Registry {
@@ -194,6 +198,11 @@ impl From<&RouteRow> for FileRoute {
             schema: row.schema_version,
             generation: row.generation,
             weight: row.weight,
+            former: row
+                .former
+                .iter()
+                .map(|former| (former.subdomain.to_string(), former.until.unix_timestamp()))
+                .collect(),
         }
     }
 }
@@ -213,8 +222,14 @@ impl TryFrom<FileRoute> for RouteRow {
             schema_version: file.schema,
             generation: file.generation,
             weight: file.weight,
+            former: file.former.iter().map(former_from_file).collect::<Result<_>>()?,
         })
     }
+}
+
+fn former_from_file((name, until): &(String, i64)) -> Result<FormerName> {
+    let subdomain = Subdomain::parse(name).map_err(|_| RegistryError::Unreadable("former subdomain"))?;
+    Ok(FormerName { subdomain, until: OffsetDateTime::from_unix_timestamp(*until).map_err(|_| UNREADABLE)? })
 }
 
 const UNREADABLE: RegistryError = RegistryError::Unreadable("snapshot");
@@ -266,6 +281,10 @@ mod tests {
             schema_version: 3,
             generation: 9,
             weight: 3,
+            former: vec![FormerName {
+                subdomain: Subdomain::parse("nandu").unwrap(),
+                until: OffsetDateTime::UNIX_EPOCH,
+            }],
         };
         // Two pages and some.
         let count = 2 * PAGE + 1;
@@ -279,6 +298,7 @@ mod tests {
             routes.iter().enumerate().all(|(n, route)| route.subdomain.as_str() == format!("nandu-{n}x"))
         );
         assert_eq!((&routes[0].sealed_login, routes[0].weight), (&vec![0, 255, 7], 3));
+        assert_eq!(routes[0].former, route(0).former);
         assert_eq!((routes[0].status, routes[0].generation), (TenantStatus::Paused, 9));
         assert_eq!(ours.open_snapshot_head(&sealed).unwrap().router, head.router);
 

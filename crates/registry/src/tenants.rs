@@ -1,11 +1,15 @@
 //! The companies: who has which subdomain and which database, and whether its door is open.
 
-use crate::{Lease, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of};
+use crate::{
+    Lease, Origin, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of,
+};
 use deadpool_postgres::Transaction;
-use portero_kernel::{CompanyName, DatabaseName, SchemaVersion, ServerId, Subdomain, TenantId, UserId};
+use portero_kernel::{
+    CompanyName, DatabaseName, JobId, SchemaVersion, ServerId, Subdomain, TenantId, UserId,
+};
 use portero_pg::{Session, lock_key, violated_constraint};
 use time::OffsetDateTime;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 /// Where a tenant is in its life.
@@ -17,6 +21,12 @@ pub enum TenantStatus {
     Active,
     /// Its door is shut and its data kept.
     Paused,
+    /// Deleted, and its fence is not known to be up yet.
+    Deleting,
+    /// Deleted; its data is kept until its grace is over, and it can be brought back.
+    Deleted,
+    /// Its data is being removed: there is no way back.
+    Purging,
 }
 
 impl TenantStatus {
@@ -27,16 +37,17 @@ impl TenantStatus {
             Self::Provisioning => "provisioning",
             Self::Active => "active",
             Self::Paused => "paused",
+            Self::Deleting => "deleting",
+            Self::Deleted => "deleted",
+            Self::Purging => "purging",
         }
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        match text {
-            "provisioning" => Ok(Self::Provisioning),
-            "active" => Ok(Self::Active),
-            "paused" => Ok(Self::Paused),
-            _ => Err(RegistryError::Unreadable("tenant's status")),
-        }
+        [Self::Provisioning, Self::Active, Self::Paused, Self::Deleting, Self::Deleted, Self::Purging]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(RegistryError::Unreadable("tenant's status"))
     }
 }
 
@@ -48,12 +59,14 @@ pub struct NewTenant<'a> {
     pub name: &'a CompanyName,
     /// The subdomain it asked for.
     pub subdomain: &'a Subdomain,
-    /// The login its role will have.
+    /// The login its role will have; where a spare is ready, that one's database and role with this password.
     pub login: &'a TenantLogin,
     /// The first admin's id in the tenant's own database.
     pub admin: UserId,
     /// The servers that its database may be put on.
     pub servers: &'a [ServerId],
+    /// The newest version of a tenant's schema that this program knows: no spare of a newer one will do.
+    pub newest_schema: SchemaVersion,
 }
 
 /// A tenant.
@@ -81,9 +94,15 @@ pub struct TenantRow {
     pub pause_reason: Option<String>,
     /// Its part of a server that is short of connections, beside others that wait: 1 to 100.
     pub weight: u8,
+    /// When it was deleted, if it is.
+    pub deleted_at: Option<OffsetDateTime>,
+    /// Until when a deleted one is kept at least.
+    pub purge_after: Option<OffsetDateTime>,
+    /// The state that a deleted one comes back to.
+    pub undelete_to: Option<TenantStatus>,
 }
 
-const COLUMNS: &str = "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason, weight";
+const COLUMNS: &str = "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason, weight, deleted_at, purge_after, undelete_to";
 
 impl TenantRow {
     fn from_row(row: &Row) -> Result<Self> {
@@ -104,12 +123,16 @@ impl TenantRow {
             schema_version: row.get("schema_version"),
             pause_reason: row.get("pause_reason"),
             weight: weight_of(row)?,
+            deleted_at: row.get("deleted_at"),
+            purge_after: row.get("purge_after"),
+            undelete_to: row.get::<_, Option<&str>>("undelete_to").map(TenantStatus::parse).transpose()?,
         })
     }
 }
 
 impl Registry {
-    /// Reserves the subdomain, chooses a server, and notes the tenant as being made.
+    /// Reserves the subdomain, chooses a server, takes a spare of that server if one is ready, and notes the tenant as being
+    /// made.
     ///
     /// # Errors
     /// [`RegistryError::NoServer`]; [`RegistryError::SubdomainTaken`] where somebody has it, also where they took it in this very moment.
@@ -119,18 +142,23 @@ impl Registry {
         new: &NewTenant<'_>,
     ) -> Result<()> {
         let server = self.server_choose_in_txn(txn, new.servers).await?;
-        let sealed = self.seal_login(new.id, new.login);
+        let spare = self.spare_claim_in_txn(txn, server, new.newest_schema).await?;
+        let origin = spare.as_ref().map(|_| Origin::Spare.as_str());
+        let database = spare.unwrap_or_else(|| new.login.database.clone());
+        let login = TenantLogin { database, password: new.login.password.clone() };
+        let sealed = self.seal_login(new.id, &login);
         txn.execute(
-            "INSERT INTO tenants (id, name, subdomain, db_name, db_url, status, admin_user_id, server_id)
-             VALUES ($1, $2, $3, $4, $5, 'provisioning', $6, $7)",
+            "INSERT INTO tenants (id, name, subdomain, db_name, db_url, status, admin_user_id, server_id, origin)
+             VALUES ($1, $2, $3, $4, $5, 'provisioning', $6, $7, $8)",
             &[
                 &new.id.uuid(),
                 &new.name.as_str(),
                 &new.subdomain.as_str(),
-                &new.login.database.as_str(),
+                &login.database.as_str(),
                 &sealed,
                 &new.admin.uuid(),
                 &server.uuid(),
+                &origin,
             ],
         )
         .await
@@ -173,6 +201,28 @@ impl Registry {
         rows.iter().map(TenantRow::from_row).collect()
     }
 
+    /// The same, of those whose name or subdomain has this in it, and that are in this state.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_found(
+        &self,
+        search: Option<&str>,
+        status: Option<&str>,
+        after: Option<&Subdomain>,
+        limit: i64,
+    ) -> Result<Vec<TenantRow>> {
+        let sql = select_where(
+            COLUMNS,
+            "subdomain > $1
+             AND ($2::text IS NULL OR position(lower($2) IN lower(name)) > 0 OR position(lower($2) IN subdomain) > 0)
+             AND ($3::text IS NULL OR status = $3) ORDER BY subdomain LIMIT $4",
+        );
+        let after = after.map_or("", Subdomain::as_str);
+        let rows = self.client().await?.query(&sql, &[&after, &search, &status, &limit]).await?;
+        rows.iter().map(TenantRow::from_row).collect()
+    }
+
     /// How many tenants there are in each state.
     ///
     /// # Errors
@@ -186,7 +236,7 @@ impl Registry {
         rows.iter().map(|row| Ok((TenantStatus::parse(row.get(0))?, row.get(1)))).collect()
     }
 
-    /// Whether somebody has the subdomain.
+    /// Whether somebody has the subdomain, or had it not long enough ago.
     ///
     /// # Errors
     /// The registry.
@@ -194,7 +244,11 @@ impl Registry {
         let row = self
             .client()
             .await?
-            .query_one("SELECT EXISTS (SELECT FROM tenants WHERE subdomain = $1)", &[&subdomain.as_str()])
+            .query_one(
+                "SELECT EXISTS (SELECT FROM tenants WHERE subdomain = $1)
+                     OR EXISTS (SELECT FROM former_subdomains WHERE subdomain = $1 AND quarantined_until > now())",
+                &[&subdomain.as_str()],
+            )
             .await?;
         Ok(row.get(0))
     }
@@ -265,13 +319,36 @@ impl Registry {
         Ok(())
     }
 
+    /// Forgets a tenant that was being made by a job which a person gave up; says whether there was such a one.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenant_release_given_up(&self, job: JobId) -> Result<bool> {
+        let mut client = self.client().await?;
+        let txn = client.transaction().await?;
+        let gone = txn
+            .query_opt(
+                "DELETE FROM tenants USING jobs
+                 WHERE jobs.id = $1 AND jobs.status = 'abandoned'
+                   AND tenants.id = jobs.tenant_id AND tenants.status = 'provisioning'
+                 RETURNING tenants.id",
+                &[&job.uuid()],
+            )
+            .await?;
+        if let Some(row) = &gone {
+            route_changed_in_txn(&txn, TenantId::from(row.get::<_, Uuid>(0))).await?;
+        }
+        txn.commit().await?;
+        Ok(gone.is_some())
+    }
+
     /// Waits until nobody else is changing this tenant from outside a job. The lock lasts as long as the session.
     ///
     /// # Errors
     /// The registry.
     pub async fn tenant_lock(&self, id: TenantId) -> Result<Session> {
         let session = self.session().await?;
-        session.execute("SELECT pg_advisory_lock($1)", &[&lock_key(&format!("portero.tenant.{id}"))]).await?;
+        session.execute("SELECT pg_advisory_lock($1)", &[&tenant_lock_key(id)]).await?;
         Ok(session)
     }
 
@@ -299,6 +376,7 @@ impl Registry {
             return Ok(None);
         }
         let clock = route_changed_in_txn(&txn, id).await?;
+        self.note_in_txn(&txn, Some(id)).await?;
         txn.commit().await?;
         Ok(Some(clock))
     }
@@ -317,9 +395,29 @@ impl Registry {
             return Ok(None);
         }
         let clock = route_changed_in_txn(&txn, id).await?;
+        self.note_in_txn(&txn, Some(id)).await?;
         txn.commit().await?;
         Ok(Some(clock))
     }
+}
+
+impl Registry {
+    /// The tenants that a condition and an order, both constants, ask for.
+    pub(crate) async fn tenants_where(
+        &self,
+        condition: &'static str,
+        order: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<TenantRow>> {
+        let sql = [&select_where(COLUMNS, condition), order].concat();
+        let rows = self.client().await?.query(&sql, params).await?;
+        rows.iter().map(TenantRow::from_row).collect()
+    }
+}
+
+/// What [`Registry::tenant_lock`] locks.
+pub(crate) fn tenant_lock_key(id: TenantId) -> i64 {
+    lock_key(&format!("portero.tenant.{id}"))
 }
 
 /// `SELECT columns FROM tenants WHERE condition`, of constants only.

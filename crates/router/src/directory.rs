@@ -1,9 +1,11 @@
 //! Whose each subdomain is: the whole table in memory, so that a request looks up its tenant without I/O.
 
+use crate::AcquireError;
 use dashmap::{DashMap, Entry};
 use portero_kernel::{CompanyName, SchemaVersion, ServerId, Subdomain, TenantId};
-use portero_registry::{RouteRow, TenantStatus};
+use portero_registry::{FormerName, RouteRow, TenantStatus};
 use std::{collections::HashSet, sync::Arc};
+use time::OffsetDateTime;
 
 /// A tenant as a request needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,7 @@ pub struct Route {
     pub schema_version: SchemaVersion,
     /// Its part when connections are scarce, beside the others' parts.
     pub weight: u8,
+    pub(crate) former: Box<[FormerName]>,
     pub(crate) server: ServerId,
     pub(crate) sealed_login: Box<[u8]>,
     pub(crate) generation: i64,
@@ -34,6 +37,7 @@ impl From<RouteRow> for Route {
             status: row.status,
             schema_version: row.schema_version,
             weight: row.weight,
+            former: row.former.into_boxed_slice(),
             server: row.server,
             sealed_login: row.sealed_login.into_boxed_slice(),
             generation: row.generation,
@@ -53,7 +57,18 @@ impl Route {
             schema_version: self.schema_version,
             generation: self.generation,
             weight: self.weight,
+            former: self.former.to_vec(),
         }
+    }
+}
+
+/// Why nobody is let in to a tenant that is in this state.
+pub(crate) const fn why_shut(status: TenantStatus) -> Option<AcquireError> {
+    match status {
+        TenantStatus::Active => None,
+        TenantStatus::Provisioning => Some(AcquireError::Provisioning),
+        TenantStatus::Paused => Some(AcquireError::Paused),
+        TenantStatus::Deleting | TenantStatus::Deleted | TenantStatus::Purging => Some(AcquireError::Deleted),
     }
 }
 
@@ -72,6 +87,8 @@ enum Heard {
 #[derive(Default)]
 pub struct Directory {
     by_subdomain: DashMap<Subdomain, Arc<Route>>,
+    /// By names that were given up. Looked at only where nobody has the name.
+    by_former: DashMap<Subdomain, Arc<Route>>,
     by_tenant: DashMap<TenantId, Heard>,
 }
 
@@ -80,6 +97,14 @@ impl Directory {
     #[must_use]
     pub fn get(&self, subdomain: &Subdomain) -> Option<Arc<Route>> {
         self.by_subdomain.get(subdomain).map(|route| Arc::clone(&route))
+    }
+
+    /// Who gave this subdomain up, as long as it leads on to their present one.
+    #[must_use]
+    pub fn moved(&self, subdomain: &Subdomain, now: OffsetDateTime) -> Option<Arc<Route>> {
+        let route = self.by_former.get(subdomain).map(|route| Arc::clone(&route))?;
+        let leads_on = |former: &FormerName| former.subdomain == *subdomain && now < former.until;
+        route.former.iter().any(leads_on).then_some(route)
     }
 
     /// The route of a tenant.
@@ -138,11 +163,15 @@ impl Directory {
             if !if_known(known.get(), &route) {
                 return false;
             }
-            if let Heard::Route(before) = known.get()
-                && before.subdomain != route.subdomain
-            {
-                self.by_subdomain.remove_if(&before.subdomain, |_, known| known.tenant == route.tenant);
+            if let Heard::Route(before) = known.get() {
+                if before.subdomain != route.subdomain {
+                    self.by_subdomain.remove_if(&before.subdomain, |_, known| known.tenant == route.tenant);
+                }
+                self.forget_former(before);
             }
+        }
+        for former in &route.former {
+            self.by_former.insert(former.subdomain.clone(), Arc::clone(&route));
         }
         self.by_subdomain.insert(route.subdomain.clone(), Arc::clone(&route));
         entry.insert(Heard::Route(route));
@@ -156,8 +185,15 @@ impl Directory {
             && let Heard::Route(route) = known.get()
         {
             self.by_subdomain.remove_if(&route.subdomain, |_, known| known.tenant == tenant);
+            self.forget_former(route);
         }
         entry.insert(Heard::Gone);
+    }
+
+    fn forget_former(&self, route: &Route) {
+        for former in &route.former {
+            self.by_former.remove_if(&former.subdomain, |_, known| known.tenant == route.tenant);
+        }
     }
 }
 
@@ -173,6 +209,7 @@ mod tests {
             status: TenantStatus::Active,
             schema_version: 1,
             weight: 1,
+            former: Box::default(),
             server: ServerId::generate(),
             sealed_login: Box::default(),
             generation,
@@ -203,5 +240,43 @@ mod tests {
         directory.restore([route(acme, "acme", 2), route(globex, "globex", 1)].into_iter());
         assert_eq!((at("acme"), at("globex"), at("hooli")), (Some((acme, 2)), Some((globex, 1)), None));
         assert!(directory.put(route(globex, "globex", 2)) && directory.len() == 2);
+    }
+
+    #[test]
+    fn a_former_name_leads_on_to_its_tenant_until_its_time_is_over_and_never_past_whoever_has_it_now() {
+        let directory = Directory::default();
+        let (acme, globex) = (TenantId::generate(), TenantId::generate());
+        let name = |name: &str| Subdomain::parse(name).unwrap();
+        let now = OffsetDateTime::now_utc();
+        let (soon, later) = (now + time::Duration::DAY, now + 2 * time::Duration::DAY);
+        let renamed = |to: &str, generation, former: &[(&str, OffsetDateTime)]| {
+            let former =
+                former.iter().map(|&(from, until)| FormerName { subdomain: name(from), until }).collect();
+            Arc::new(Route { former, ..Route::clone(&route(acme, to, generation)) })
+        };
+        let leads_to = |from: &str, now| {
+            directory.moved(&name(from), now).map(|route| (route.tenant, route.subdomain.to_string()))
+        };
+        directory.put(route(acme, "acme", 1));
+        directory.put(route(globex, "globex", 1));
+        assert!(leads_to("acme", now).is_none() && leads_to("globex", now).is_none());
+        directory.put(renamed("acme-new", 2, &[("acme", soon)]));
+        assert_eq!(leads_to("acme", now), Some((acme, "acme-new".to_owned())));
+        assert!(leads_to("acme", soon).is_none(), "its time is over");
+        assert!(directory.get(&name("acme")).is_none() && directory.len() == 2);
+        directory.put(renamed("acme-sa", 3, &[("acme", soon), ("acme-new", later)]));
+        for from in ["acme", "acme-new"] {
+            assert_eq!(leads_to(from, now), Some((acme, "acme-sa".to_owned())), "{from}");
+        }
+        // Back to a name of its own, and an older word of it comes late.
+        directory.put(renamed("acme", 4, &[("acme-new", soon), ("acme-sa", soon)]));
+        directory.put(renamed("acme-new", 2, &[("acme", soon)]));
+        assert_eq!(directory.get(&name("acme")).map(|route| route.generation), Some(4));
+        assert!(leads_to("acme", now).is_none());
+        assert_eq!(leads_to("acme-sa", now), Some((acme, "acme".to_owned())));
+        directory.remove(acme);
+        for from in ["acme", "acme-new", "acme-sa"] {
+            assert!(leads_to(from, now).is_none(), "{from}");
+        }
     }
 }

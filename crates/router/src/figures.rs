@@ -89,6 +89,17 @@ pub struct TenantFigures {
     pub waiting: usize,
 }
 
+/// What a tenant has of its servers' connections, by this router.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Connections lent or being opened.
+    pub in_use: usize,
+    /// Connections waiting to be lent.
+    pub idle: usize,
+    /// Requests that wait.
+    pub waiting: usize,
+}
+
 /// How often something took how long.
 #[derive(Debug, Clone)]
 pub struct Histogram {

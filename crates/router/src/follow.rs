@@ -2,10 +2,10 @@
 //!
 //! With the registry away everything known is served on, with the connections last granted. A lease that ran out
 //! *because this process was frozen* is another matter: others may have been given what it held. So a login looks at the
-//! [`Leash`] first, and after such a gap there are none until a beat is answered.
+//! [`Leash`] at every turn, and after such a gap there are none until a beat is answered.
 
 use crate::{
-    AcquireError, Directory, Route, Router,
+    Route, Router,
     scheduler::Scheduler,
     server::Server,
     watch::{FENCE, fence_off},
@@ -18,10 +18,13 @@ use portero_registry::{
 };
 use std::{
     collections::HashMap,
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 use tokio::{
@@ -59,11 +62,13 @@ const LAST_CLOSE: Duration = Duration::from_secs(5);
 pub(crate) struct Leash {
     began: Instant,
     pulled: AtomicU64,
+    /// How often the leases were lost.
+    losses: AtomicU64,
 }
 
 impl Leash {
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), pulled: AtomicU64::new(0) }
+        Self { began: Instant::now(), pulled: AtomicU64::new(0), losses: AtomicU64::new(0) }
     }
 
     fn pull(&self) {
@@ -73,6 +78,21 @@ impl Leash {
     /// Whether nobody pulled for longer than a lease lasts.
     pub(crate) fn is_slack(&self) -> bool {
         self.now().saturating_sub(self.pulled.load(Ordering::Acquire)) > millis(LEASE)
+    }
+
+    /// Goes on with something for as long as this process has the leases that it began with. A login that was under way
+    /// when the process was stopped is nowhere to be seen on the server, and ended by nobody: it would be one more than
+    /// granted.
+    pub(crate) async fn hold<T>(&self, under_way: impl Future<Output = T>) -> Option<T> {
+        let losses = self.losses.load(Ordering::Acquire);
+        let mut under_way = pin!(under_way);
+        poll_fn(|context| {
+            if self.is_slack() || self.losses.load(Ordering::Acquire) != losses {
+                return Poll::Ready(None);
+            }
+            under_way.as_mut().poll(context).map(Some)
+        })
+        .await
     }
 
     fn now(&self) -> u64 {
@@ -261,7 +281,8 @@ impl Router {
                 leases.lose(&self);
             }
             self.leash.pull();
-            let hurry = leases.beat(&self).await;
+            // What a beat was answered before the process stood still is worth nothing after it.
+            let Some(hurry) = self.leash.hold(leases.beat(&self)).await else { continue };
             self.leash.pull();
             if leases.shared {
                 tracing::error!(router = %self.id, "another process runs under this router's identity: its data directory was copied");
@@ -427,6 +448,7 @@ impl Leases {
 
     /// Others may have been given what this one held.
     fn lose(&mut self, router: &Router) {
+        router.leash.losses.fetch_add(1, Ordering::Release);
         self.held.clear();
         self.answered_since = None;
         for server in router.servers() {
@@ -444,15 +466,4 @@ async fn fence(lease: LapsedLease, admin: Config, hurry: Arc<Notify>) -> Option<
     tracing::warn!(router = %lease.router, server = %lease.server, "a router is gone: its connections were ended");
     hurry.notify_one();
     Some(lease)
-}
-
-impl Directory {
-    /// Why a tenant can't be let in, by what is known of it now.
-    pub(crate) fn why_shut(&self, tenant: portero_kernel::TenantId) -> Option<AcquireError> {
-        match self.by_tenant(tenant)?.status {
-            TenantStatus::Active => None,
-            TenantStatus::Provisioning => Some(AcquireError::Provisioning),
-            TenantStatus::Paused => Some(AcquireError::Paused),
-        }
-    }
 }

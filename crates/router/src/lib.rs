@@ -48,18 +48,19 @@ mod snapshot;
 mod watch;
 
 pub use directory::{Directory, Route};
-pub use figures::{Figures, Histogram, HistogramRecorder, ServerFigures, TenantFigures};
+pub use figures::{Figures, Histogram, HistogramRecorder, ServerFigures, Share, TenantFigures};
 pub use snapshot::SnapshotError;
 
 use dashmap::{DashMap, DashSet};
 use follow::Leash;
-use portero_kernel::{RouterId, ServerId, Subdomain};
+use portero_kernel::{RouterId, ServerId, Subdomain, TenantId};
 use portero_pg::{Address, TenantDb, tokio_postgres::Config};
-use portero_registry::{Registry, RegistryError, ServerRow, TenantStatus};
+use portero_registry::{Registry, RegistryError, ServerRow};
 use scheduler::{Limits, Refusal};
 use server::{Refused, Server};
 use snapshot::Shelf;
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -67,6 +68,7 @@ use std::{
     },
     time::Duration,
 };
+use time::OffsetDateTime;
 use tokio::{
     sync::{Notify, watch as channel},
     task::JoinHandle,
@@ -108,6 +110,9 @@ pub enum AcquireError {
     /// The tenant's door is shut.
     #[error("the tenant is paused")]
     Paused,
+    /// The tenant is deleted; its data may still be kept.
+    #[error("the tenant is deleted")]
+    Deleted,
     /// No connection within the deadline, or too many wait already.
     #[error("no connection became free in time")]
     Busy,
@@ -269,23 +274,28 @@ impl Router {
         found
     }
 
+    /// Whose the subdomain was, where nobody has it and it still leads on to their present one. No I/O.
+    #[must_use]
+    pub fn moved(&self, subdomain: &Subdomain) -> Option<Arc<Route>> {
+        self.directory.moved(subdomain, OffsetDateTime::now_utc())
+    }
+
     /// Lends a connection to the route's database. Where there is none idle and none to be opened, this waits its turn,
     /// for [`RouterOptions::deadline`] at most; dropped, it gives up its place.
     ///
     /// # Errors
     /// [`AcquireError`] says which answer the client deserves.
     pub async fn acquire(&self, route: &Route) -> Result<TenantDb, AcquireError> {
-        match route.status {
-            TenantStatus::Active => {}
-            TenantStatus::Provisioning => return Err(AcquireError::Provisioning),
-            TenantStatus::Paused => return Err(AcquireError::Paused),
+        if let Some(shut) = directory::why_shut(route.status) {
+            return Err(shut);
         }
         let server = self.server(route.server).ok_or(AcquireError::Unavailable)?;
         server.lend(route).await.map_err(|refused| match refused {
             Refused::Late | Refused::Scheduler(Refusal::QueueFull) => AcquireError::Busy,
             Refused::Scheduler(Refusal::ServerDown) => AcquireError::Unavailable,
             Refused::Scheduler(Refusal::TenantShut) => {
-                self.directory.why_shut(route.tenant).unwrap_or(AcquireError::Unavailable)
+                let now = self.directory.by_tenant(route.tenant);
+                now.and_then(|now| directory::why_shut(now.status)).unwrap_or(AcquireError::Unavailable)
             }
         })
     }
@@ -312,6 +322,19 @@ impl Router {
             invalidation: self.invalidation.snapshot(),
             servers,
         }
+    }
+
+    /// What each of these tenants has now.
+    #[must_use]
+    pub fn shares(&self, tenants: &[TenantId]) -> BTreeMap<TenantId, Share> {
+        let mut all: BTreeMap<TenantId, Share> = BTreeMap::new();
+        for (tenant, share) in self.servers().iter().flat_map(|server| server.shares(tenants)) {
+            let sum = all.entry(tenant).or_default();
+            sum.in_use += share.in_use;
+            sum.idle += share.idle;
+            sum.waiting += share.waiting;
+        }
+        all
     }
 
     fn servers(&self) -> Vec<Arc<Server>> {

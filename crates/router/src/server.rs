@@ -6,7 +6,7 @@
 
 use crate::{
     Directory, Route, RouterOptions,
-    figures::{HistogramRecorder, ServerFigures, TenantFigures},
+    figures::{HistogramRecorder, ServerFigures, Share, TenantFigures},
     follow::Leash,
     scheduler::{Breaker, Connection, Failure, Path, Reason, Refusal, Scheduler, SlotId, Wish},
 };
@@ -333,6 +333,16 @@ impl Server {
         }
     }
 
+    /// What these tenants have here.
+    pub(crate) fn shares(&self, tenants: &[TenantId]) -> Vec<(TenantId, Share)> {
+        let scheduling = self.scheduling();
+        let share = |tenant: &TenantId| {
+            let (in_use, idle, waiting) = scheduling.tenant(*tenant);
+            (*tenant, Share { in_use, idle, waiting })
+        };
+        tenants.iter().map(share).collect()
+    }
+
     fn scheduling(&self) -> MutexGuard<'_, Scheduling> {
         // A panic under the lock would be a mistake of the scheduler's; its counts are still the best there is.
         self.scheduling.lock().unwrap_or_else(PoisonError::into_inner)
@@ -457,14 +467,13 @@ pub(crate) enum Refused {
 
 async fn log_in(permit: Arc<Permit>, tenant: TenantId) {
     let (server, slot) = (&permit.server, permit.slot);
-    if server.around.leash.is_slack() {
+    let began = Instant::now();
+    let login = timeout(server.around.options.login, server.open(tenant, &permit));
+    let Some(outcome) = server.around.leash.hold(login).await else {
         server.decide(|scheduling, now| scheduling.failed(now, slot, Failure::Server));
         return;
-    }
-    let began = Instant::now();
-    let outcome = timeout(server.around.options.login, server.open(tenant, &permit))
-        .await
-        .unwrap_or(Err(NoLogin::Late));
+    };
+    let outcome = outcome.unwrap_or(Err(NoLogin::Late));
     match outcome {
         Ok((connection, generation)) => {
             server.connects.observe(began.elapsed());

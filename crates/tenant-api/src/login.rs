@@ -2,14 +2,15 @@
 
 use crate::{
     Actor, TenantApi, User,
+    attempts::Account,
     store::{audit, sessions, users},
 };
 use actix_web::HttpRequest;
 use portero_auth::{AuthError, Claimant, SessionSecret, Verdict};
-use portero_edge::{Db, Kind, Problem};
-use portero_kernel::{EmailAddress, SecretString, SessionId};
+use portero_edge::{Db, Kind, Problem, TenantCtx};
+use portero_kernel::{EmailAddress, SecretString, SessionId, TenantId};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 /// How long a token is good.
@@ -20,7 +21,8 @@ pub const COOKIE_TTL: Duration = Duration::from_secs(12 * 60 * 60);
 /// Logs in for the API: a token.
 ///
 /// # Errors
-/// [`Kind::WrongCredentials`]; [`Kind::Overloaded`] where too many passwords are being checked.
+/// [`Kind::WrongCredentials`]; [`Kind::Overloaded`] where too many passwords are being checked;
+/// [`Kind::TooManyRequests`] where too many tries on this account failed.
 pub async fn with_token(
     api: &TenantApi,
     request: &HttpRequest,
@@ -46,7 +48,7 @@ pub async fn with_cookie(
     password: SecretString,
 ) -> Result<SessionSecret, Problem> {
     let (db, user) = check(api, request, email, password).await?;
-    web_session(&db, &user).await?.ok_or(Problem::new(Kind::WrongCredentials))
+    web_session(api, &db, &user).await?.ok_or(Problem::new(Kind::WrongCredentials))
 }
 
 /// Logs in the admin who just signed up, by the token that the apex gave their browser.
@@ -67,7 +69,13 @@ pub async fn with_handoff(api: &TenantApi, db: &Db, token: &str) -> Result<Sessi
     if !sessions::handoff_use(db, claims.jti).await? {
         return Err(unauthorized());
     }
-    web_session(db, &user).await?.ok_or_else(unauthorized)
+    web_session(api, db, &user).await?.ok_or_else(unauthorized)
+}
+
+/// What a browser that has just logged in as `email` keeps, to be known at its next login.
+#[must_use]
+pub fn device(api: &TenantApi, tenant: TenantId, email: &str) -> String {
+    api.tokens(tenant).device(&email.trim().to_lowercase())
 }
 
 /// Ends the login that this request came by.
@@ -79,11 +87,21 @@ pub async fn out(actor: &Actor) -> Result<(), Problem> {
 }
 
 /// Nothing where the user was disabled or removed in this very moment.
-async fn web_session(db: &Db, user: &User) -> Result<Option<SessionSecret>, Problem> {
-    let secret = SessionSecret::generate();
+async fn web_session(api: &TenantApi, db: &Db, user: &User) -> Result<Option<SessionSecret>, Problem> {
+    let secret = api.tokens(db.tenant()).issue_session(OffsetDateTime::now_utc(), COOKIE_TTL);
     let made = sessions::session_insert_web(db, SessionId::generate(), user.id, &secret.digest(), COOKIE_TTL)
         .await?;
     Ok(made.then_some(secret))
+}
+
+/// By what tries are counted: the account, and apart from it the account as tried by browsers that logged in to it before.
+/// A stolen cookie of such a browser opens nothing; it has tries of its own.
+fn account_of(api: &TenantApi, request: &HttpRequest, tenant: TenantId, email: &str) -> Account {
+    let email = email.trim().to_lowercase();
+    let tokens = api.tokens(tenant);
+    let known =
+        request.cookie(api.device_cookie()).is_some_and(|cookie| cookie.value() == tokens.device(&email));
+    tokens.account(&if known { format!("{email} known") } else { email })
 }
 
 async fn check(
@@ -92,6 +110,12 @@ async fn check(
     email: &str,
     password: SecretString,
 ) -> Result<(Db, User), Problem> {
+    let tenant = TenantCtx::of(request)?.id();
+    let account = account_of(api, request, tenant, email);
+    api.attempts.take(account, Instant::now()).map_err(|wait| {
+        tracing::info!(%tenant, "a login was refused: too many on this account failed");
+        Problem::new(Kind::TooManyRequests).wait(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+    })?;
     let db = Db::of(request).await?;
     // An address that isn't one belongs to nobody; the work below is the same.
     let found = match EmailAddress::parse(email) {
@@ -115,6 +139,7 @@ async fn check(
         audit::audit_insert(&db, None, "login.refused", known, &json!({})).await?;
         return Err(Problem::new(Kind::WrongCredentials));
     };
+    api.attempts.succeeded(&account);
     if rehash && let Ok(hash) = api.passwords.rehash(claimant, candidate).await {
         users::password_hash_set(&db, user.id, &hash).await?;
     }

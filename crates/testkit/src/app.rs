@@ -102,8 +102,10 @@ impl AppBuilder {
                 ("PORTERO_ADMIN_LISTEN", "127.0.0.1:0"),
                 ("PORTERO_SIGNUP_PER_ADDRESS_HOUR", "0"),
                 ("PORTERO_LOGIN_PER_ADDRESS_MINUTE", "0"),
+                ("PORTERO_LOGIN_ATTEMPTS_PER_ACCOUNT", "0"),
                 ("PORTERO_TENANT_REQUESTS_PER_SECOND", "0"),
                 ("PORTERO_TENANT_CONCURRENCY", "0"),
+                ("PORTERO_SPARES", "0"),
                 ("PORTERO_LOG_FORMAT", "json"),
                 ("PORTERO_DATA_DIR", &data_dir()),
             ]
@@ -112,7 +114,18 @@ impl AppBuilder {
         env.extend(self.env);
         let (http, operators) = (Http::public(), Http::operators());
         let registry = OnceCell::new();
-        TestApp { cluster, database, url, master_key, env, http, operators, registry, process: None }
+        TestApp {
+            cluster,
+            database,
+            url,
+            master_key,
+            env,
+            http,
+            operators,
+            registry,
+            operator_token: OnceCell::new(),
+            process: None,
+        }
     }
 
     /// Starts it, and waits until it serves.
@@ -131,8 +144,9 @@ pub struct TestApp {
     master_key: String,
     env: BTreeMap<String, String>,
     http: Http,
-    operators: Http,
+    pub(crate) operators: Http,
     registry: OnceCell<Registry>,
+    pub(crate) operator_token: OnceCell<String>,
     process: Option<Process>,
 }
 
@@ -240,6 +254,18 @@ impl TestApp {
         .await;
     }
 
+    /// Waits until the job of this company has come to this point.
+    ///
+    /// # Panics
+    /// If it doesn't.
+    pub async fn wait_for_point_of(&self, subdomain: &str, point: &str) {
+        let (point, company) = (format!("\"point\":\"{point}\""), format!("\"company\":\"{subdomain}\""));
+        wait_until(&format!("{subdomain} to come to {point}"), DEADLINE, async || {
+            self.process().log().iter().any(|entry| entry.contains(&point) && entry.contains(&company))
+        })
+        .await;
+    }
+
     /// Lets as much time pass for the jobs as a lease lasts.
     ///
     /// # Panics
@@ -285,7 +311,13 @@ impl TestApp {
         &self.http
     }
 
-    /// A request to the operators' listener.
+    /// The way to the operators' listener.
+    #[must_use]
+    pub fn operators_http(&self) -> &Http {
+        &self.operators
+    }
+
+    /// A stranger's request to the operators' listener.
     #[must_use]
     pub fn operators(&self, path: &str) -> Request {
         self.operators.request("GET", "localhost", path)

@@ -27,6 +27,7 @@
 //! | `chaos` | [`ChaosProxy`]: a network that misbehaves on demand |
 //! | `census` | [`Census`]: how many connections a server has, seen from outside and all the time |
 //! | `load` | [`Load`]: many clients, and every answer held against its question |
+//! | `smtp` | [`SmtpServer`]: takes mails, or refuses, delays and drops them |
 //! | `wait` | [`wait_for`]: conditions, never a fixed time |
 //! | `slate` | what a cluster holds against what the registries say |
 //!
@@ -44,11 +45,13 @@ mod command;
 mod http;
 mod load;
 mod nginx;
+mod operator;
 mod process;
 mod raw;
 mod scratch;
 mod servers;
 mod slate;
+mod smtp;
 mod wait;
 
 pub use actors::{Api, Browser};
@@ -66,6 +69,7 @@ pub use process::Process;
 pub use raw::{RawAnswer, exchange, hang_up};
 pub use scratch::scratch_dir;
 pub use slate::Inventory;
+pub use smtp::{Manners, Received, SmtpServer};
 pub use wait::{DEADLINE, wait_for, wait_until};
 
 pub use futures_util::future::join_all;

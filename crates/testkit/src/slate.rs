@@ -10,15 +10,23 @@ pub struct Inventory {
     pub databases: BTreeSet<String>,
     /// Roles called like a tenant's.
     pub roles: BTreeSet<String>,
-    /// Databases that the registries on the cluster know.
+    /// Databases that the registries on the cluster know as tenants'.
     pub tenants: BTreeSet<String>,
+    /// Databases that they know as spares.
+    pub spares: BTreeSet<String>,
 }
 
 impl Inventory {
-    /// What belongs to no tenant.
+    /// What the registries know.
+    fn known(&self) -> BTreeSet<String> {
+        self.tenants.union(&self.spares).cloned().collect()
+    }
+
+    /// What belongs to no tenant and is no spare.
     #[must_use]
     pub fn strays(&self) -> BTreeSet<String> {
-        self.databases.union(&self.roles).filter(|name| !self.tenants.contains(*name)).cloned().collect()
+        let known = self.known();
+        self.databases.union(&self.roles).filter(|name| !known.contains(*name)).cloned().collect()
     }
 }
 
@@ -38,19 +46,22 @@ impl TestCluster {
         let registries =
             names("SELECT datname::text FROM pg_database WHERE datname LIKE 'portero\\_registry\\_%'").await;
         session.close().await;
-        let mut tenants = BTreeSet::new();
+        let (mut tenants, mut spares) = (BTreeSet::new(), BTreeSet::new());
         for registry in registries {
             let session = self.superuser(&registry).await;
             // A registry that no application has migrated yet has no tenants.
-            if let Ok(rows) = session.query("SELECT db_name FROM tenants", &[]).await {
-                tenants.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+            for (known, sql) in
+                [(&mut tenants, "SELECT db_name FROM tenants"), (&mut spares, "SELECT db_name FROM spares")]
+            {
+                let rows = session.query(sql, &[]).await.unwrap_or_default();
+                known.extend(rows.iter().map(|row| row.get::<_, String>(0)));
             }
             session.close().await;
         }
-        Inventory { databases, roles, tenants }
+        Inventory { databases, roles, tenants, spares }
     }
 
-    /// For a private cluster at rest: exactly one database and one role per tenant, and no other.
+    /// For a private cluster at rest: exactly one database and one role per tenant and spare, and no other.
     ///
     /// # Panics
     /// If not, with the differences.
@@ -58,9 +69,10 @@ impl TestCluster {
     pub fn clean_slate(&self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
-            let Inventory { databases, roles, tenants } = self.inventory().await;
-            assert_eq!(databases, tenants, "databases and tenants differ, seen from {caller}");
-            assert_eq!(roles, tenants, "roles and tenants differ, seen from {caller}");
+            let inventory = self.inventory().await;
+            let known = inventory.known();
+            assert_eq!(inventory.databases, known, "databases and tenants differ, seen from {caller}");
+            assert_eq!(inventory.roles, known, "roles and tenants differ, seen from {caller}");
         }
     }
 

@@ -5,12 +5,17 @@
 //! shows what its model says. Every page works without JavaScript, and under [`content_security_policy`].
 
 pub mod assets;
+mod letter;
 pub mod pages;
 mod routes;
 pub mod text;
 
 pub use askama::{Error as RenderError, Template};
-pub use routes::{BUDGET, Web, budget_page, configure, configure_operators, problem_page};
+pub use letter::letter;
+pub use routes::{
+    BUDGET, CONSOLE, ENTER, MAILBOX, SERVERS, Web, budget_page, configure, configure_operators, mail_html,
+    mail_page, mailbox_page, problem_page, servers_page,
+};
 pub use text::{Lang, Words};
 
 /// The `Content-Security-Policy` that every page is written for: everything from the page's own host, nothing inline.

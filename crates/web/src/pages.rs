@@ -4,19 +4,30 @@
 //! settings and routes, never from a visitor.
 
 mod budget;
+mod confirm;
+mod console;
 mod frame;
 mod home;
 mod landing;
 mod login;
+mod mailbox;
 mod message;
+mod operator_login;
 mod progress;
 mod signup;
 
 pub use budget::{BudgetPage, Checkouts, Lease, ServerBudget, Took, TopTenant};
+pub use confirm::{ConfirmPage, LetterPage, SentPage};
+pub use console::{
+    Act, ActPage, Connections, DeedRow, Glance, JobPage, JobRow, JobsPage, OverviewPage, ServerRow,
+    ServersPage, StepRow, TenantPage, TenantRow, TenantsPage, TroubleRow,
+};
 pub use frame::Frame;
 pub use home::{AddUser, AddUserErrors, HomePage, Me, UserRow};
 pub use landing::LandingPage;
 pub use login::LoginPage;
+pub use mailbox::{MailLine, MailPage, MailboxPage};
 pub use message::{Action, MessagePage};
+pub use operator_login::{OperatorLoginPage, OperatorLoginState};
 pub use progress::{JobStatus, ProgressPage, Step};
-pub use signup::{SignupErrors, SignupPage, SignupValues};
+pub use signup::{SignupErrors, SignupPage, SignupValues, SignupWay};

@@ -2,11 +2,18 @@
 
 mod apex;
 mod budget;
+mod console;
+mod mailbox;
+mod operators;
 mod people;
 mod problem;
+mod signup;
 mod tenant;
 
-pub use budget::{BUDGET, budget_page, configure_operators};
+pub use budget::{BUDGET, budget_page};
+pub use console::{CONSOLE, SERVERS, servers_page};
+pub use mailbox::{MAILBOX, mail_html, mail_page, mailbox_page};
+pub use operators::{ENTER, configure_operators};
 pub use problem::problem_page;
 
 use crate::{Lang, Template, assets, content_security_policy, text::Notice};
@@ -18,7 +25,7 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
-use portero_edge::{Edge, Kind, Problem, at_apex, at_tenant, read};
+use portero_edge::{Edge, Kind, OperatorsHost, Problem, at_apex, at_tenant, read};
 use std::future::{Ready, ready};
 use tokio::sync::watch;
 
@@ -95,11 +102,13 @@ impl Visit {
         let lang = Lang::choose(chosen.map(Lang::code), cookie.as_ref().map(Cookie::value), accept);
         let notice = request.cookie(NOTICE_COOKIE).and_then(|cookie| Notice::from_code(cookie.value()));
         let edge = request.app_data::<web::Data<Edge>>();
-        let secure = edge.is_some_and(|edge| edge.site.https);
-        let on_tenant = portero_edge::TenantCtx::of(request).is_ok();
+        let https = edge.is_some_and(|edge| edge.site.https);
+        let operators = OperatorsHost::of(request);
+        let secure = operators.as_ref().map_or(https, |host| host.secure);
+        let at_home = operators.is_some() || portero_edge::TenantCtx::of(request).is_ok();
         // Only the apex has a form that leads to another host, "find your company".
-        let elsewhere = edge.filter(|_| !on_tenant).map(|edge| {
-            let scheme = if secure { "https" } else { "http" };
+        let elsewhere = edge.filter(|_| !at_home).map(|edge| {
+            let scheme = if https { "https" } else { "http" };
             format!("{scheme}://*{}", edge.site.suffix())
         });
         Self {

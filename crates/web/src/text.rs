@@ -5,6 +5,7 @@
 //! enums here, so that a new code without words doesn't compile either.
 
 mod codes;
+pub mod console;
 mod en;
 mod es;
 mod lang;
@@ -16,6 +17,6 @@ pub use codes::{
 };
 pub use lang::Lang;
 pub use words::{
-    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
-    SignupWords, Words,
+    BudgetWords, Common, ConfirmWords, HomeWords, LandingWords, LoginWords, MailboxWords, OperatorsWords,
+    ProblemWords, ProgressWords, RefusalWords, SignupWords, Words,
 };

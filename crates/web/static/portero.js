@@ -151,19 +151,34 @@
     }
   }
 
-  // --- Connections: looked at again every two seconds, while somebody looks.
-  const live = one("[data-live]");
-  if (live) {
+  // --- What is live: looked at again every two seconds, while somebody looks.
+  const parts = [...all("[data-live]")];
+  if (parts.length) {
     const away = one("[data-away]");
+
+    // What has the focus keeps it, if it is still there.
+    const replace = (part, news) => {
+      if (part.innerHTML === news.innerHTML) return;
+      const focus = part.contains(document.activeElement) && document.activeElement;
+      const href = focus && focus.getAttribute("href");
+      part.replaceChildren(...news.childNodes);
+      if (href) one(`a[href="${CSS.escape(href)}"]`, part)?.focus({ preventScroll: true });
+    };
+
     const look = async () => {
       if (!document.hidden) {
         try {
           const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+          if (answer.redirected) return location.reload();
           const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-          live.replaceChildren(...one("[data-live]", page).childNodes);
-          away.hidden = true;
+          const news = [...all("[data-live]", page)];
+          // A page that has come to its end shows it as a whole.
+          if (answer.ok && news.length !== parts.length) return location.reload();
+          if (!answer.ok) throw new Error(answer.status);
+          parts.forEach((part, number) => replace(part, news[number]));
+          if (away) away.hidden = true;
         } catch {
-          away.hidden = false;
+          if (away) away.hidden = false;
         }
       }
       setTimeout(look, 2000);

@@ -353,3 +353,18 @@ fn the_error_says_nothing_and_its_source_says_why() {
         "TenantTokens { tenant: TenantId(00000000-0000-0000-0000-000000000001), .. }"
     );
 }
+
+#[test]
+fn a_sessions_secret_tells_who_issued_it_and_until_when() {
+    let master = MasterKey::generate();
+    let (acme, globex) = (TenantId::generate(), TenantId::generate());
+    let (ours, theirs) = (TenantTokens::new(&master, acme), TenantTokens::new(&master, globex));
+    let now = OffsetDateTime::now_utc();
+    let secret = ours.issue_session(now, Duration::from_secs(60));
+    assert!(ours.issued_session(&secret, now));
+    assert!(!ours.issued_session(&secret, now + Duration::from_secs(61)));
+    assert!(!theirs.issued_session(&secret, now));
+    assert!(!ours.issued_session(&SessionSecret::generate(), now));
+    assert_ne!(secret.digest(), ours.issue_session(now, Duration::from_secs(60)).digest());
+    assert_ne!(ours.account("ana@acme.test"), theirs.account("ana@acme.test"));
+}

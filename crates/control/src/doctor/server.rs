@@ -1,15 +1,19 @@
 //! The checks of one server.
 
-use crate::doctor::{Check, Health};
-use portero_pg::{Session, TENANT_SESSION, ident, tenant_capacity};
-use portero_registry::{TenantRow, TenantStatus};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{
+    Finding, Kind,
+    doctor::{Check, Health},
+};
+use portero_pg::{Session, ident, tenant_capacity};
 use tokio_postgres::Error;
 
 /// The oldest version of PostgreSQL that is supported, as `server_version_num`.
 const OLDEST: i32 = 150_000;
 /// Fewer connections than this are not worth the name of a server: one busy tenant uses as many.
 const FEWEST_CONNECTIONS: usize = 8;
+
+/// So many are named of what is wrong in the same way.
+const MOST_TOLD: usize = 10;
 
 /// Whether the server can hold tenants at all. Each check's name is `name` of what it is about.
 pub(crate) async fn check_fitness(
@@ -24,78 +28,37 @@ pub(crate) async fn check_fitness(
     ])
 }
 
-/// Whether it holds its tenants as the registry has them.
-pub(crate) async fn check_tenants(
-    session: &Session,
-    tenants: &[&TenantRow],
-    name: impl Fn(&str) -> String,
-) -> Result<Vec<Check>, Error> {
-    Ok(vec![
-        check_public(session, name("open databases")).await?,
-        check_orphans(session, tenants, name("orphans")).await?,
-        check_roles(session, tenants, name("tenants' roles")).await?,
-    ])
-}
-
-/// Databases and roles that bear a tenant's name and belong to no tenant, and tenants without a database.
-async fn check_orphans(session: &Session, tenants: &[&TenantRow], name: String) -> Result<Check, Error> {
-    const THERE: &str = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '^t_[0-9a-f]{32}$'
-            UNION SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolname ~ '^t_[0-9a-f]{32}$'";
-    let there: BTreeSet<String> = session.query(THERE, &[]).await?.iter().map(|row| row.get(0)).collect();
-    let known: BTreeSet<String> = tenants.iter().map(|tenant| tenant.database.to_string()).collect();
-    let made = tenants.iter().filter(|tenant| tenant.status != TenantStatus::Provisioning);
-    let missing: Vec<_> =
-        made.map(|tenant| tenant.database.to_string()).filter(|made| !there.contains(made)).collect();
-    let orphans: Vec<_> = there.difference(&known).cloned().collect();
-    Ok(match (orphans.is_empty(), missing.is_empty()) {
-        (true, true) => Check::ok(name, "every database belongs to a tenant, and every tenant has one"),
-        (false, true) => Check::bad(
-            Health::Warn,
-            name,
-            format!("belong to no tenant of this registry: {}", orphans.join(", ")),
-            "if no other registry uses this server, drop these databases and roles",
-        ),
-        _ => Check::bad(
-            Health::Fail,
-            name,
-            format!("tenants' databases are missing: {}", missing.join(", ")),
-            "restore them from a backup",
-        ),
-    })
-}
-
-/// Tenants' roles that may log in where the door is shut, or may not where it is open, or that changed their settings.
-async fn check_roles(session: &Session, tenants: &[&TenantRow], name: String) -> Result<Check, Error> {
-    const ROLES: &str =
-        "SELECT rolname::text, rolcanlogin, coalesce(rolconfig, '{}') FROM pg_catalog.pg_roles
-            WHERE rolname ~ '^t_[0-9a-f]{32}$'";
-    let roles: BTreeMap<String, (bool, Vec<String>)> =
-        session.query(ROLES, &[]).await?.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
-    let wanted: BTreeSet<String> = TENANT_SESSION
-        .iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(setting, value)| format!("{setting}={value}"))
-        .collect();
-    let mut wrong = Vec::new();
-    for tenant in tenants.iter().filter(|tenant| tenant.status != TenantStatus::Provisioning) {
-        let Some((may_log_in, settings)) = roles.get(tenant.database.as_str()) else { continue };
-        if *may_log_in != (tenant.status == TenantStatus::Active) {
-            let state = if *may_log_in { "may log in" } else { "may not log in" };
-            wrong.push(format!("{} is {} and its role {state}", tenant.subdomain, tenant.status.as_str()));
-        } else if settings.iter().cloned().collect::<BTreeSet<_>>() != wanted {
-            wrong.push(format!("{}'s role has other settings than it was given", tenant.subdomain));
+/// Whether it holds its tenants as the registry has them: a check that is well, or one for each kind of difference.
+pub(crate) fn check_tenants(server: &str, findings: &[Finding], name: impl Fn(&str) -> String) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (check, well) in [
+        ("open databases", "none is open to everybody"),
+        ("orphans", "every database belongs to a tenant, and every tenant has one"),
+        ("tenants' roles", "every tenant's role is as it should be"),
+        ("sign-ups", "each that is under way has its job"),
+    ] {
+        let kinds = Kind::ALL.iter().filter(|kind| kind.check() == check);
+        let found = kinds.filter_map(|kind| check_kind(*kind, server, findings, name(check)));
+        let before = checks.len();
+        checks.extend(found);
+        if checks.len() == before {
+            checks.push(Check::ok(name(check), well));
         }
     }
-    Ok(if wrong.is_empty() {
-        Check::ok(name, "every tenant's role is as it should be")
-    } else {
-        Check::bad(
-            Health::Fail,
-            name,
-            wrong.join("; "),
-            "portero tenant pause shuts a door again; portero tenant resume opens it and sets the role right",
-        )
-    })
+    checks
+}
+
+/// What was found of one kind, if anything was.
+fn check_kind(kind: Kind, server: &str, findings: &[Finding], name: String) -> Option<Check> {
+    let of_kind: Vec<&Finding> =
+        findings.iter().filter(|finding| finding.kind == kind && finding.server == server).collect();
+    let mut told: Vec<String> = of_kind.iter().take(MOST_TOLD).map(|finding| finding.told()).collect();
+    match of_kind.len().saturating_sub(MOST_TOLD) {
+        0 => {}
+        more => told.push(format!("and {more} more")),
+    }
+    let found = || format!("{}: {}", kind.found(), told.join(", "));
+    (!of_kind.is_empty()).then(|| Check::bad(kind.health(), name, found(), kind.advice()))
 }
 
 /// Whether Portero's own role may do its work, and no more.
@@ -139,34 +102,6 @@ async fn check_version(session: &Session, name: String) -> Result<Check, Error> 
             name,
             format!("PostgreSQL {version}"),
             "Portero needs PostgreSQL 15 or newer",
-        )
-    })
-}
-
-/// Databases that everybody may connect to: a tenant's role could look around there.
-async fn check_public(session: &Session, name: String) -> Result<Check, Error> {
-    let rows = session
-        .query(
-            "SELECT datname::text FROM pg_catalog.pg_database
-             WHERE datallowconn AND (datacl IS NULL OR EXISTS
-                   (SELECT FROM aclexplode(datacl) WHERE grantee = 0 AND privilege_type IN ('CONNECT', 'TEMPORARY')))
-             ORDER BY datname",
-            &[],
-        )
-        .await?;
-    let open: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(if open.is_empty() {
-        Check::ok(name, "none is open to everybody")
-    } else {
-        let commands: Vec<_> = open
-            .iter()
-            .map(|database| format!("REVOKE CONNECT, TEMPORARY ON DATABASE {} FROM PUBLIC;", ident(database)))
-            .collect();
-        Check::bad(
-            Health::Warn,
-            name,
-            format!("open to everybody: {}", open.join(", ")),
-            format!("as their owner or a superuser: {}", commands.join(" ")),
         )
     })
 }

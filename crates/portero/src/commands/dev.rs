@@ -2,7 +2,7 @@
 //! privileges as in production: its own role, no superuser.
 
 use crate::{
-    application::{Application, Plan, listen},
+    application::{Application, Mailbox, Plan, listen},
     commands::asked_to_stop,
     output::{Failure, Output},
     settings::Settings,
@@ -29,6 +29,8 @@ use uuid::Uuid;
 
 const ROLE: &str = "portero";
 const DATABASE: &str = "portero_registry";
+/// Whom the link in the greeting logs in.
+const OPERATOR: &str = "dev";
 
 /// Who may connect to what: Portero and the superuser to everything, a tenant's role to the database of its own name.
 const HBA: [&str; 3] = [
@@ -36,6 +38,9 @@ const HBA: [&str; 3] = [
     "host all portero 127.0.0.1/32 scram-sha-256",
     "host sameuser all 127.0.0.1/32 scram-sha-256",
 ];
+
+/// Spares, unless set: few companies sign up here in a row.
+const SPARES: usize = 2;
 
 #[derive(Args, Default)]
 pub(crate) struct DevArgs {
@@ -69,6 +74,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
         (None, Some(name)) => name.clone(),
         (None, None) => HostName::parse("localhost").context("localhost is a host name")?,
     };
+    let refill = settings.refill(SPARES);
     let data_dir = args.data_dir.unwrap_or(settings.data_dir);
     // Before the ports: whoever starts a second one here should read this, and not that a port is taken.
     if let Some(cluster) = portero_devpg::running(&data_dir)? {
@@ -102,8 +108,14 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
             listener,
             admin_listener,
             trusted_proxies: settings.trusted_proxies,
+            admin_hosts: settings.admin_hosts,
             workers: settings.workers,
             signup_mode: settings.signup_mode,
+            signups_in_flight: settings.signups_in_flight,
+            mailbox: if settings.smtp.is_none() { Mailbox::Shown } else { Mailbox::Hidden },
+            smtp: settings.smtp,
+            mails_per_hour: settings.mails_per_hour,
+            login_attempts: settings.login_attempts_per_account.unwrap_or(0),
             limits: Limits::new(
                 settings.signup_per_address_hour.unwrap_or(0),
                 settings.login_per_address_minute.unwrap_or(0),
@@ -112,9 +124,12 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
                 settings.tenant_requests_per_second.unwrap_or(0),
                 settings.tenant_concurrency,
             ),
+            refill,
         })
         .await?;
-        greet(output, &site, admin_address, &data_dir, &cluster);
+        // A registry of another Portero's, or an operator who was disabled, is no reason not to serve.
+        let console = application.link_for(OPERATOR).await.unwrap_or_default();
+        greet(output, &site, &format!("http://{admin_address}{console}"), admin_address, &data_dir, &cluster);
         application.run_until(stopped).await
     }
     .await;
@@ -152,17 +167,20 @@ pub(crate) fn running(settings: &Settings) -> Result<(SecretString, MasterKey, S
     Ok((url(port, &password), key, Site { apex, https: notes.https, port: notes.port }))
 }
 
-fn greet(output: Output, site: &Site, admin: SocketAddr, data_dir: &Path, cluster: &Cluster) {
+fn greet(output: Output, site: &Site, console: &str, admin: SocketAddr, data_dir: &Path, cluster: &Cluster) {
     output.json(&serde_json::json!({
         "url": site.apex_url(),
         "admin_url": format!("http://{admin}"),
+        "console_url": console,
         "data_dir": data_dir,
         "postgres": { "version": cluster.version().to_string(), "port": cluster.port(), "location": cluster.location() },
     }));
     output.line("Portero is running.\n");
     output.line(format_args!("  Open    {}", site.apex_url()));
+    output.line(format_args!("  Console {console}"));
+    output.line("          (this link logs you in as the operator dev, and works once)");
     output.line(format_args!("  Health  http://{admin}/healthz"));
-    output.line(format_args!("  Budget  http://{admin}{}", portero_web::BUDGET));
+    output.line(format_args!("  Mail    http://{admin}{}", portero_web::MAILBOX));
     output.line(format_args!(
         "  Data    {} (PostgreSQL {} on port {})",
         cluster.location().display(),
@@ -235,7 +253,8 @@ async fn prepare(cluster: &Cluster, data_dir: &Path, site: &Site) -> Result<(Sec
     session
         .batch_execute(&format!(
             "REVOKE CONNECT, TEMPORARY ON DATABASE postgres, template1, {database} FROM PUBLIC;
-             GRANT CONNECT ON DATABASE postgres TO {role}"
+             GRANT CONNECT ON DATABASE postgres TO {role};
+             GRANT pg_read_all_settings TO {role}"
         ))
         .await?;
     session.close().await;

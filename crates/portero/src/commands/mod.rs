@@ -1,7 +1,11 @@
 //! The subcommands, a file each, and what several of them need.
 
+pub(crate) mod audit;
 pub(crate) mod dev;
 pub(crate) mod doctor;
+pub(crate) mod invite;
+pub(crate) mod jobs;
+pub(crate) mod operator;
 pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod tenant;
@@ -9,12 +13,12 @@ pub(crate) mod tenant;
 use crate::{output::Failure, settings::Settings};
 use anyhow::{Context, anyhow};
 use portero_auth::{MasterKey, Passwords};
-use portero_control::Control;
+use portero_control::{Actor, Control};
 use portero_kernel::{ExposeSecret, HostName, SecretString, Site};
 use portero_registry::Registry;
 
 /// The control plane for a command that works on the registry directly.
-struct Direct {
+pub(crate) struct Direct {
     control: Control,
     registry: Registry,
 }
@@ -26,8 +30,23 @@ fn direct(mut settings: Settings) -> Result<Direct, Failure> {
         None => dev::running(&settings)?,
     };
     let registry = Registry::new(parse_url(&url)?, &key);
-    let control = Control::new(registry.clone(), Passwords::default(), site, settings.signup_mode);
+    let control =
+        Control::new(registry.clone(), Passwords::default(), site, settings.signup_mode).by(somebody());
     Ok(Direct { control, registry })
+}
+
+/// Whoever calls a command, as this machine knows them. By their id and not by the environment, where one may call
+/// oneself anything.
+fn somebody() -> Actor {
+    let id = rustix::process::getuid().as_raw().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Actor::Cli { os_user: name.unwrap_or_else(|| format!("uid {id}")), host }
 }
 
 pub(crate) fn parse_url(url: &SecretString) -> anyhow::Result<tokio_postgres::Config> {

@@ -1,12 +1,13 @@
 //! `portero serve`: production, by the settings, on a PostgreSQL that is there.
 
 use crate::{
-    application::{Application, Plan, listen},
+    application::{Application, Mailbox, Plan, listen},
     commands::{asked_to_stop, required_key, site},
     output::{Failure, Output},
     settings::Settings,
 };
 use anyhow::anyhow;
+use portero_control::SignUpMode;
 use portero_edge::{FairUse, Limits};
 use std::process::ExitCode;
 
@@ -14,8 +15,13 @@ use std::process::ExitCode;
 const SIGNUPS_PER_HOUR: u32 = 10;
 /// Logins that one address may try in a minute, unless set.
 const LOGINS_PER_MINUTE: u32 = 30;
+/// Logins in a row that may fail on one account before each takes a pause, unless set.
+const LOGIN_ATTEMPTS_PER_ACCOUNT: u32 = 10;
 /// Requests that one company may make in a second, unless set.
 const TENANT_REQUESTS_PER_SECOND: u32 = 1000;
+
+/// Spares on each server, unless set.
+const SPARES: usize = 3;
 
 pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCode, Failure> {
     let url = settings.registry_url.clone().ok_or_else(|| {
@@ -23,17 +29,25 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
             "registry_url is not set: PORTERO_REGISTRY_URL=postgresql://portero:…@host/portero_registry"
         ))
     })?;
+    if settings.signup_mode == SignUpMode::Confirm && settings.smtp.is_none() {
+        return Err(Failure::usage(anyhow!(
+            "signup_mode is confirm, and there is no server to send mails by: set PORTERO_SMTP_URL and PORTERO_MAIL_FROM"
+        )));
+    }
     let site = site(&settings)?;
     let key = required_key(&mut settings)?;
     tracing::info!(
         apex = site.apex_url(),
         listen = %settings.listen,
         admin_listen = %settings.admin_listen,
+        admin_hosts = ?settings.admin_hosts,
         trusted_proxies = ?settings.trusted_proxies,
         signup_mode = ?settings.signup_mode,
         workers = settings.workers,
+        spares = settings.spares.unwrap_or(SPARES),
         "settings"
     );
+    let refill = settings.refill(SPARES);
     let listener = listen(settings.listen, "PORTERO_LISTEN")?;
     let admin_listener = listen(settings.admin_listen, "PORTERO_ADMIN_LISTEN")?;
     let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
@@ -43,8 +57,14 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
         listener,
         admin_listener,
         trusted_proxies: settings.trusted_proxies,
+        admin_hosts: settings.admin_hosts,
         workers: settings.workers,
         signup_mode: settings.signup_mode,
+        signups_in_flight: settings.signups_in_flight,
+        mailbox: Mailbox::Hidden,
+        smtp: settings.smtp,
+        mails_per_hour: settings.mails_per_hour,
+        login_attempts: settings.login_attempts_per_account.unwrap_or(LOGIN_ATTEMPTS_PER_ACCOUNT),
         limits: Limits::new(
             settings.signup_per_address_hour.unwrap_or(SIGNUPS_PER_HOUR),
             settings.login_per_address_minute.unwrap_or(LOGINS_PER_MINUTE),
@@ -53,6 +73,7 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
             settings.tenant_requests_per_second.unwrap_or(TENANT_REQUESTS_PER_SECOND),
             settings.tenant_concurrency,
         ),
+        refill,
         site: site.clone(),
         data_dir: settings.data_dir,
     })

@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
-use portero_control::{LeaseView, ServerDetails, ServerError, ServerView};
+use portero_control::{LeaseView, ServerDetails, ServerError, ServerView, SparesView};
 use portero_kernel::SecretString;
 use std::{
     io::{IsTerminal, Read},
@@ -122,7 +122,30 @@ fn show(details: &ServerDetails, output: Output) {
     ] {
         output.line(format_args!("{name:<10} {value}"));
     }
+    spares(&details.spares, output);
     picture(server, &details.leases, output);
+}
+
+/// The databases made ahead, and where companies' databases came from.
+fn spares(spares: &SparesView, output: Output) {
+    let Some(wanted) = spares.wanted else {
+        return output.line("spares     nobody has looked yet: `portero serve` makes them");
+    };
+    let versions: Vec<_> = spares.templates.iter().map(ToString::to_string).collect();
+    let templates =
+        if versions.is_empty() { "none".to_owned() } else { format!("schema {}", versions.join(", ")) };
+    output.line(format_args!("spares     {} of {wanted} ready, {} being made", spares.ready, spares.making));
+    output.line(format_args!("templates  {templates}"));
+    output.line(format_args!(
+        "made from  a spare: {}, a template: {}, migrations: {}",
+        spares.from_spare, spares.from_template, spares.from_migrations
+    ));
+    if let Some(reason) = &spares.reason {
+        output.line(format_args!("refill     stopped: {reason}"));
+    }
+    if spares.failures > 0 {
+        output.line(format_args!("failures   {}", spares.failures));
+    }
 }
 
 /// Each router's part of the server's connections: a bar each, as long as the server is large.

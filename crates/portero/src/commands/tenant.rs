@@ -1,22 +1,23 @@
-//! `portero tenant`: create, list, show, pause, resume, weight.
+//! `portero tenant`: create, list, show, pause, resume, weight; what follows in a tenant's life is in [`life`].
+
+mod life;
 
 use crate::{
-    commands::{Direct, direct},
+    commands::{Direct, direct, jobs::watch},
     output::{Failure, Output},
     settings::Settings,
 };
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
-use portero_control::{FieldNames, JobView, Known, SignUp, SignUpError, TenantView};
-use portero_kernel::{JobId, Subdomain};
-use portero_provisioner::{Worker, WorkerOptions};
+use portero_control::{FieldNames, Known, LookAlike, SignUp, SignUpError, TenantView};
+use portero_kernel::Subdomain;
 use portero_registry::JobStatus;
 use std::{
     io::{IsTerminal, Read},
     process::ExitCode,
     time::Duration,
 };
-use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 #[derive(Subcommand)]
 pub(crate) enum TenantCommand {
@@ -34,6 +35,9 @@ pub(crate) enum TenantCommand {
         /// Read the first admin's password from stdin
         #[arg(long)]
         admin_password_stdin: bool,
+        /// Have the name though it reads like another company's
+        #[arg(long)]
+        allow_look_alike: bool,
         /// Don't wait until it is done
         #[arg(long)]
         no_wait: bool,
@@ -61,6 +65,17 @@ pub(crate) enum TenantCommand {
         /// Its subdomain
         subdomain: String,
     },
+    /// Give a tenant another subdomain: the old one leads there for 30 days
+    Rename(life::RenameArgs),
+    /// Delete tenants: every request is answered 410, their data is kept for 30 days
+    Delete(life::DeleteArgs),
+    /// Bring a deleted tenant back, as it was
+    Undelete {
+        /// Its subdomain
+        subdomain: String,
+    },
+    /// Remove all that there is of a deleted tenant, and prove it: there is no way back
+    Purge(life::PurgeArgs),
     /// Set a tenant's part of a server that is short of connections
     Weight {
         /// Its subdomain
@@ -78,11 +93,19 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let direct = direct(settings)?;
     match command {
-        TenantCommand::Create { name, subdomain, admin_email, admin_password_stdin, no_wait } => {
+        TenantCommand::Create {
+            name,
+            subdomain,
+            admin_email,
+            admin_password_stdin,
+            allow_look_alike,
+            no_wait,
+        } => {
             let password = read_password(admin_password_stdin)?;
             let form =
                 SignUp { company: &name, subdomain: &subdomain, email: &admin_email, password: &password };
-            create(&direct, &form, no_wait, output).await
+            let look_alike = if allow_look_alike { LookAlike::Allowed } else { LookAlike::Refused };
+            create(&direct, &form, look_alike, no_wait, output).await
         }
         TenantCommand::List => list(&direct, output).await,
         TenantCommand::Show { subdomain } => {
@@ -94,8 +117,9 @@ pub(crate) async fn run(
             let drain = Duration::from_secs(drain);
             let change = direct.control.pause(&label(&subdomain)?, reason.as_deref(), drain).await?;
             output.json(&change);
+            let so = if change.already { "is paused already" } else { "is paused" };
             output.line(format_args!(
-                "{} is paused. Its data is kept: portero tenant resume {0}",
+                "{} {so}. Its data is kept: portero tenant resume {0}",
                 change.tenant.subdomain
             ));
             if change.cut > 0 {
@@ -107,10 +131,15 @@ pub(crate) async fn run(
         TenantCommand::Resume { subdomain } => {
             let change = direct.control.resume(&label(&subdomain)?).await?;
             output.json(&change);
-            output.line(format_args!("{} is active again: {}", change.tenant.subdomain, change.tenant.url));
+            let so = if change.already { "was active already" } else { "is active again" };
+            output.line(format_args!("{} {so}: {}", change.tenant.subdomain, change.tenant.url));
             output.line(who_knows(&change.known));
             Ok(ExitCode::SUCCESS)
         }
+        TenantCommand::Rename(args) => life::rename(&direct, &args, output).await,
+        TenantCommand::Delete(args) => life::delete(&direct, &args, output).await,
+        TenantCommand::Undelete { subdomain } => life::undelete(&direct, &subdomain, output).await,
+        TenantCommand::Purge(args) => life::purge(&direct, &args, output).await,
         TenantCommand::Weight { subdomain, weight } => {
             let change = direct.control.set_weight(&label(&subdomain)?, weight).await?;
             output.json(&change);
@@ -124,25 +153,27 @@ pub(crate) async fn run(
 async fn create(
     direct: &Direct,
     form: &SignUp<'_>,
+    look_alike: LookAlike,
     no_wait: bool,
     output: Output,
 ) -> Result<ExitCode, Failure> {
-    let signed_up =
-        direct.control.create_tenant(form, FieldNames::COMMAND, None).await.map_err(|error| match error {
+    let signed_up = direct.control.create_tenant(form, FieldNames::COMMAND, look_alike).await.map_err(
+        |error| match error {
             SignUpError::Invalid(errors) => {
                 let lines: Vec<_> =
                     errors.iter().map(|error| format!("{} {}", error.field, error.refusal)).collect();
                 Failure::usage(anyhow!("{}", lines.join("; ")))
             }
             error => Failure::Failed(error.into()),
-        })?;
+        },
+    )?;
     if no_wait {
         let job = direct.control.job(signed_up.job).await?;
         output.json(&serde_json::json!({ "id": signed_up.tenant, "subdomain": signed_up.subdomain.as_str(), "url": signed_up.url, "status": "provisioning", "job": job }));
         output.line(format_args!("{} is being created by job {}", signed_up.subdomain, signed_up.job));
         return Ok(ExitCode::SUCCESS);
     }
-    let job = wait(direct, signed_up.job, output).await?;
+    let job = watch(direct, signed_up.job, &[], output).await?;
     if job.status != "done" {
         let job = direct
             .registry
@@ -151,7 +182,7 @@ async fn create(
             .context("the job has vanished from the registry")?;
         let left = match job.status {
             JobStatus::Undone => "nothing of it is left",
-            JobStatus::Stuck => "it could not be cleaned up",
+            JobStatus::Stuck => "it could not be cleaned up (`portero doctor` says more)",
             _ => "what there is of it is still being removed",
         };
         let error = job.error.unwrap_or_default();
@@ -164,34 +195,6 @@ async fn create(
         output.line(who_knows(&known));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Works the job here, unless a running server was faster, and tells each step as it ends.
-async fn wait(direct: &Direct, id: JobId, output: Output) -> Result<JobView, Failure> {
-    let worker = Worker::new(direct.registry.clone(), WorkerOptions::default());
-    let mut work = tokio::spawn(async move { worker.run_one(id).await });
-    let (mut told, mut worked) = (0, false);
-    loop {
-        let job = direct.control.job(id).await?.context("the job has vanished from the registry")?;
-        let ended = job.steps.iter().take_while(|step| step.status == "done").count();
-        for step in &job.steps[told.min(ended)..ended] {
-            output.line(format_args!("  done  {}", step.name));
-        }
-        told = told.max(ended);
-        if job.status != "running" {
-            return Ok(job);
-        }
-        tokio::select! {
-            outcome = &mut work, if !worked => {
-                worked = true;
-                // Its undo may have to wait for a server that is away, and nobody should wait here for that.
-                if outcome?? == Some(JobStatus::Undoing) {
-                    return Ok(job);
-                }
-            }
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
-        }
-    }
 }
 
 async fn list(direct: &Direct, output: Output) -> Result<ExitCode, Failure> {
@@ -214,7 +217,7 @@ async fn list(direct: &Direct, output: Output) -> Result<ExitCode, Failure> {
         .map(|tenant| {
             [
                 tenant.subdomain.clone(),
-                tenant.status.to_owned(),
+                until(tenant),
                 tenant.schema_version.to_string(),
                 tenant.created_at.date().to_string(),
                 tenant.name.clone(),
@@ -223,6 +226,14 @@ async fn list(direct: &Direct, output: Output) -> Result<ExitCode, Failure> {
         .collect();
     output.table(["SUBDOMAIN", "STATUS", "SCHEMA", "CREATED", "NAME"], &rows);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Its status, and until when it stays so where that is written.
+fn until(tenant: &TenantView) -> String {
+    match tenant.purge_after {
+        Some(at) if tenant.status == "deleted" => format!("deleted, kept until {}", at.date()),
+        _ => tenant.status.to_owned(),
+    }
 }
 
 fn show(tenant: &TenantView, output: Output) {
@@ -239,6 +250,22 @@ fn show(tenant: &TenantView, output: Output) {
         ("created", tenant.created_at.format(&Rfc3339).unwrap_or_default()),
     ] {
         output.line(format_args!("{name:<9} {value}"));
+    }
+    let date = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+    if let (Some(deleted), Some(purge), Some(back)) =
+        (tenant.deleted_at, tenant.purge_after, tenant.undelete_to)
+    {
+        output.line(format_args!("{:<9} {}, kept until {}", "deleted", date(deleted), date(purge)));
+        output.line(format_args!("{:<9} {back}", "undelete"));
+    }
+    for former in &tenant.former {
+        output.line(format_args!(
+            "{:<9} {} (leads here until {}, nobody else's until {})",
+            "former",
+            former.subdomain,
+            former.redirects_until.date(),
+            former.quarantined_until.date()
+        ));
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::*;
 use portero_kernel::{ServerId, TenantId};
+use portero_registry::RefillRow;
 use portero_router::{HistogramRecorder, TenantFigures};
 use std::{collections::BTreeMap, time::Duration};
+use time::OffsetDateTime;
 
 const HOSTILE: &str = "a \"b\\\" c\nd}";
 
@@ -118,6 +120,24 @@ fn server(name: &str) -> ServerFigures {
     }
 }
 
+fn refill() -> RefillRow {
+    RefillRow {
+        looked_at: OffsetDateTime::UNIX_EPOCH,
+        age: Duration::from_secs(7),
+        wanted: 3,
+        // Two programs with the same version may have templates that differ.
+        templates: vec![4, 4, 3],
+        stopped: Some(Stopped::Disk),
+        reason: Some("full".to_owned()),
+        failures: 2,
+    }
+}
+
+fn spares(name: &str, refill: Option<RefillRow>) -> SpareFigures {
+    let name = name.to_owned();
+    SpareFigures { server: ServerId::generate(), name, ready: 2, making: 1, origins: [5, 6, 7], refill }
+}
+
 fn rendered() -> String {
     let figures = Figures {
         routes: 12,
@@ -130,6 +150,8 @@ fn rendered() -> String {
         figures: &figures,
         refused: &[("tenant-busy", 3), ("not-found", 0)],
         tenants: Some(&[(TenantStatus::Active, 12)]),
+        round: None,
+        spares: Some(&[spares("main", Some(refill())), spares(HOSTILE, None)]),
         usage: Some(Usage { resident_bytes: 1, open_files: 2, cpu_seconds: 0.25 }),
     })
 }
@@ -160,6 +182,12 @@ fn every_family_is_there_once_with_its_type() {
         "portero_server_epoch",
         "portero_refused_total",
         "portero_tenants",
+        "portero_spares",
+        "portero_tenants_made_from",
+        "portero_templates",
+        "portero_refill_failures_total",
+        "portero_refill_stopped",
+        "portero_refill_age",
         "process_resident_memory_bytes",
         "process_open_fds",
         "process_cpu_seconds_total",
@@ -214,8 +242,12 @@ fn a_name_may_hold_what_it_wants() {
 #[test]
 fn what_is_not_known_is_left_out() {
     let figures = Figures::default();
-    let text = render(&Shown { figures: &figures, refused: &[], tenants: None, usage: None });
+    let shown =
+        Shown { figures: &figures, refused: &[], tenants: None, round: None, spares: None, usage: None };
+    let text = render(&shown);
     let families = parse(&text);
-    assert!(families.iter().all(|(name, ..)| name != "portero_tenants" && !name.starts_with("process_")));
+    assert!(families.iter().all(|(name, ..)| name != "portero_tenants"
+        && name != "portero_spares"
+        && !name.starts_with("process_")));
     assert!(text.contains("portero_registry_reachable 0\n"));
 }

@@ -3,38 +3,39 @@
 //! The name was reserved in the transaction that wrote the job, and every id and name below was chosen then, so each
 //! step can look first and act only on what is this tenant's.
 
+use super::subject::Subject;
 use crate::{
-    ServerError, TENANT_MIGRATIONS,
+    Direction, Plan, TENANT_MIGRATIONS,
     engine::{Step, StepError},
-    server,
+    server::{self, Before, Door},
+    templates,
 };
-use portero_kernel::{ExposeSecret, RoleName, SecretString, UserId, with_causes};
+use portero_kernel::{ExposeSecret, SecretString, UserId, with_causes};
 use portero_pg::{prove, scram_verifier};
-use portero_registry::{Claim, Lease, Registry, RegistryError, TenantLogin, TenantRow};
+use portero_registry::{Claim, Origin, Registry, RegistryError};
 use serde::{Deserialize, Serialize};
-use tokio_postgres::Config;
+use std::time::Duration;
 
-/// The job's kind in the log.
-pub const KIND: &str = "create_tenant";
+/// The workflow.
+pub static WORKFLOW: Plan<Context> = Plan {
+    kind: "create_tenant",
+    direction: Direction::Undoable,
+    steps: &STEPS,
+    load: |registry, claim| Box::pin(Context::load(registry, claim)),
+};
 
-/// The steps, in order.
-pub static STEPS: [Step<Context>; 9] = [
+static STEPS: [Step<Context>; 9] = [
     Step::new("reserve", |_| Box::pin(async { Ok(()) })).undo(|c| Box::pin(release(c))),
     Step::new("database_cleanup", |_| Box::pin(async { Ok(()) })).undo(|c| Box::pin(drop_everything(c))),
     Step::new("claim_or_create_database", |c| Box::pin(create_database(c))),
     Step::new("role", |c| Box::pin(create_role(c))),
     Step::new("grants", |c| Box::pin(grant(c))),
-    Step::new("migrate", |c| Box::pin(migrate(c))),
+    // Each migration may take a minute.
+    Step::new("migrate", |c| Box::pin(migrate(c))).within(Duration::from_secs(600)),
     Step::new("seed_admin", |c| Box::pin(seed_admin(c))),
     Step::new("verify", |c| Box::pin(verify(c))),
     Step::new("activate", |c| Box::pin(activate(c))),
 ];
-
-/// The names of the steps, in order.
-#[must_use]
-pub fn step_names() -> Vec<&'static str> {
-    STEPS.iter().map(Step::name).collect()
-}
 
 /// The first admin, as the job keeps it, sealed, until it rests.
 #[derive(Serialize, Deserialize)]
@@ -57,45 +58,14 @@ impl Admin {
 
 /// What the steps work with.
 pub struct Context {
-    registry: Registry,
-    lease: Lease,
     /// Nothing where an earlier undo has already released the name: there is nothing left to do.
     subject: Option<Subject>,
     secret: Option<SecretString>,
 }
 
-struct Subject {
-    tenant: TenantRow,
-    login: TenantLogin,
-    admin: Config,
-}
-
 impl Context {
-    /// Reads what the steps of a claimed job need.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn load(registry: &Registry, claim: &Claim) -> Result<Self, RegistryError> {
-        let subject = match registry.tenant_by_id(claim.job.tenant).await? {
-            None => None,
-            Some(tenant) => {
-                let login = registry
-                    .tenant_login(tenant.id)
-                    .await?
-                    .ok_or(RegistryError::Unreadable("tenant's login"))?;
-                let server = registry
-                    .server_by_id(tenant.server)
-                    .await?
-                    .ok_or(RegistryError::Unreadable("tenant's server"))?;
-                Some(Subject { tenant, login, admin: server.admin })
-            }
-        };
-        Ok(Self {
-            registry: registry.clone(),
-            lease: claim.lease.clone(),
-            subject,
-            secret: claim.secret.clone(),
-        })
+    async fn load(registry: &Registry, claim: &Claim) -> Result<Self, RegistryError> {
+        Ok(Self { subject: Subject::load(registry, claim).await?, secret: claim.secret.clone() })
     }
 
     fn subject(&self) -> Result<&Subject, StepError> {
@@ -103,65 +73,47 @@ impl Context {
     }
 }
 
-impl Subject {
-    fn role(&self) -> RoleName {
-        self.login.role()
-    }
-
-    /// Portero's own session in the server's maintenance database.
-    async fn on_server(&self) -> Result<portero_pg::Session, ServerError> {
-        server::session_in(&self.admin, self.admin.get_dbname().unwrap_or("postgres")).await
-    }
-
-    /// Portero's own session in the tenant's database.
-    async fn in_database(&self) -> Result<portero_pg::Session, StepError> {
-        let session = server::session_in(&self.admin, self.tenant.database.as_str()).await?;
-        prove(&session, self.tenant.id).await.map_err(|error| StepError::Never(with_causes(&error)))?;
-        // Nothing that a tenant may have planted in another schema is ever found by name.
-        session.batch_execute("SET search_path = public").await?;
-        Ok(session)
-    }
-}
-
-impl From<ServerError> for StepError {
-    fn from(error: ServerError) -> Self {
-        if error.may_pass() { Self::Again(with_causes(&error)) } else { Self::Never(with_causes(&error)) }
-    }
-}
-
-impl From<tokio_postgres::Error> for StepError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        ServerError::from(error).into()
-    }
-}
-
 async fn release(context: &Context) -> Result<(), StepError> {
     let Some(subject) = &context.subject else { return Ok(()) };
-    Ok(context.registry.tenant_release(subject.tenant.id, &context.lease).await?)
+    Ok(subject.registry.tenant_release(subject.tenant.id, &subject.lease).await?)
 }
 
 async fn drop_everything(context: &Context) -> Result<(), StepError> {
     let Some(subject) = &context.subject else { return Ok(()) };
     let session = subject.on_server().await?;
-    server::drop_database_and_role(&session, &subject.tenant.database, subject.tenant.id).await?;
+    server::drop_database_and_role(&session, &subject.tenant.database, &subject.marks()).await?;
     session.close().await;
     Ok(())
 }
 
+/// The warm way: the spare that was chosen with the name becomes the tenant's. Else a copy of the template, else a database
+/// for all migrations.
 async fn create_database(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
     let session = subject.on_server().await?;
-    server::create_database(&session, &subject.tenant.database, subject.tenant.id).await?;
-    session.close().await;
+    let (database, [mark, spare]) = (&subject.tenant.database, subject.marks());
+    let before = server::take_spare(&session, database, &spare, &mark).await?;
+    if before != Before::Spare {
+        let template = templates::find(&session).await?;
+        let (origin, from) = match &template {
+            Some(template) => (Origin::Template, template.name.as_str()),
+            None => (Origin::Migrations, templates::NOTHING),
+        };
+        if before == Before::Nothing {
+            subject.registry.tenant_set_origin(subject.tenant.id, origin, &subject.lease).await?;
+        }
+        server::create_database(&session, database, &mark, from).await?;
+    }
+    subject.leave_on_server(session);
     Ok(())
 }
 
 async fn create_role(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
-    let mut session = subject.on_server().await?;
+    let session = subject.on_server().await?;
     let verifier = scram_verifier(&subject.login.password);
-    server::create_role(&mut session, &subject.role(), &verifier, subject.tenant.id).await?;
-    session.close().await;
+    server::create_role(&session, &subject.role(), Door::Open(&verifier), &subject.marks()).await?;
+    subject.leave_on_server(session);
     Ok(())
 }
 
@@ -170,7 +122,7 @@ async fn grant(context: &Context) -> Result<(), StepError> {
     let session = subject.in_database().await?;
     server::grant_connect(&session, &subject.tenant.database, &subject.role()).await?;
     server::grant_data(&session, &subject.role()).await?;
-    session.close().await;
+    subject.leave_in_database(session);
     Ok(())
 }
 
@@ -180,8 +132,8 @@ async fn migrate(context: &Context) -> Result<(), StepError> {
     let version =
         TENANT_MIGRATIONS.run(&mut session).await.map_err(|error| StepError::Again(with_causes(&error)))?;
     server::restrict_data(&session, &subject.role()).await?;
-    session.close().await;
-    Ok(context.registry.tenant_set_schema_version(subject.tenant.id, version, &context.lease).await?)
+    subject.leave_in_database(session);
+    Ok(subject.registry.tenant_set_schema_version(subject.tenant.id, version, &subject.lease).await?)
 }
 
 async fn seed_admin(context: &Context) -> Result<(), StepError> {
@@ -206,7 +158,7 @@ async fn seed_admin(context: &Context) -> Result<(), StepError> {
         .await?;
     }
     txn.commit().await?;
-    session.close().await;
+    subject.leave_in_database(session);
     Ok(())
 }
 
@@ -238,7 +190,13 @@ async fn verify(context: &Context) -> Result<(), StepError> {
     }
     let session = subject.on_server().await?;
     let others = server::other_open_databases(&session, &role, &subject.tenant.database).await?;
-    session.close().await;
+    let is_more = server::is_more_than_a_tenants(&session, &role).await?;
+    subject.leave_on_server(session);
+    if is_more {
+        return Err(StepError::Never(
+            "the tenant's role has an attribute or is a member of a role".to_owned(),
+        ));
+    }
     if others.is_empty() {
         Ok(())
     } else {
@@ -251,5 +209,5 @@ async fn verify(context: &Context) -> Result<(), StepError> {
 
 async fn activate(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
-    Ok(context.registry.tenant_activate(subject.tenant.id, &context.lease).await?)
+    Ok(subject.registry.tenant_activate(subject.tenant.id, &subject.lease).await?)
 }

@@ -543,6 +543,14 @@ impl<C: Connection, W> Scheduler<C, W> {
             .map(|(&id, known)| (id, known.in_use + known.connecting, known.idle.len(), known.waiting.len()))
     }
 
+    /// What one tenant has in use, idle and waiting.
+    #[must_use]
+    pub fn tenant(&self, id: TenantId) -> (usize, usize, usize) {
+        self.tenants.get(&id).map_or((0, 0, 0), |known| {
+            (known.in_use + known.connecting, known.idle.len(), known.waiting.len())
+        })
+    }
+
     /// Whether a connection would be handed out with what is known now.
     #[must_use]
     pub fn is_current(&self, id: SlotId) -> bool {

@@ -1,9 +1,10 @@
 //! Every page with something in it, friendly and hostile: for the gallery, and for the tests.
 
 use portero_web::pages::{
-    Action, AddUser, AddUserErrors, BudgetPage, Checkouts, Frame, HomePage, JobStatus, LandingPage, Lease,
-    LoginPage, Me, MessagePage, ProgressPage, ServerBudget, SignupErrors, SignupPage, SignupValues, Step,
-    Took, TopTenant, UserRow,
+    Action, AddUser, AddUserErrors, BudgetPage, Checkouts, ConfirmPage, Frame, HomePage, JobStatus,
+    LandingPage, Lease, LoginPage, MailLine, MailboxPage, Me, MessagePage, OperatorLoginPage,
+    OperatorLoginState, ProgressPage, SentPage, ServerBudget, SignupErrors, SignupPage, SignupValues,
+    SignupWay, Step, Took, TopTenant, UserRow,
 };
 use portero_web::text::{Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, Trouble, Way};
 use portero_web::{Lang, RenderError, Template};
@@ -34,6 +35,28 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
     let busy = Some(Trouble::Busy);
     add("signup-busy", signup(lang, hostile, SignupErrors::default(), busy).render())?;
 
+    let asks = signup(lang, SignupValues::default(), SignupErrors::default(), None);
+    add("signup-confirm", SignupPage { way: SignupWay::Confirm, ..asks.clone() }.render())?;
+    let values = SignupValues { email: "ana@acme.test", subdomain: "acme", ..SignupValues::default() };
+    let way = SignupWay::Invited { token: "t", email: Some("ana@acme.test"), subdomain: Some("acme") };
+    add("signup-invited", SignupPage { way, values, ..asks }.render())?;
+    let frame = Frame::apex(lang, "/signup/sent");
+    add("sent", SentPage { frame, address: Some(ADDRESS) }.render())?;
+    let frame = Frame::apex(lang, "/signup/confirm");
+    let confirm =
+        ConfirmPage { frame, company: "Panadería La Añañuca", address: ADDRESS, token: "t", busy: false };
+    add("confirm", confirm.render())?;
+    add("confirm-busy", ConfirmPage { company: HOSTILE, token: HOSTILE, busy: true, ..confirm }.render())?;
+    let line = |to: Option<&str>| MailLine {
+        href: "/mailbox/1".to_owned(),
+        to: to.map(str::to_owned),
+        subject: HOSTILE.to_owned(),
+        written: "2026-01-01T00:00:00Z".to_owned(),
+    };
+    let frame = Frame::apex(lang, "/mailbox");
+    add("mailbox", MailboxPage { frame, mails: vec![line(Some(HOSTILE)), line(None)] }.render())?;
+    add("mailbox-empty", MailboxPage { frame, mails: Vec::new() }.render())?;
+
     let under_way =
         [("reserve", "done"), ("database_cleanup", "done"), ("claim_or_create_database", "running")];
     add("progress-running", progress(lang, "Acme", ADDRESS, &under_way, JobStatus::Running).render())?;
@@ -51,6 +74,15 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
         add(&format!("login-{}", state.code()), login(lang, "Acme", "", *state).render())?;
     }
     add("login-long", login(lang, LONG, HOSTILE, LoginState::Refused).render())?;
+
+    for (name, state) in [
+        ("fresh", OperatorLoginState::Fresh),
+        ("refused", OperatorLoginState::Refused),
+        ("too-many", OperatorLoginState::TooMany),
+    ] {
+        let frame = Frame::apex(lang, "/console/login");
+        add(&format!("operator-login-{name}"), OperatorLoginPage { frame, state }.render())?;
+    }
 
     let people = people();
     add("home-admin", home(lang, "Acme", &people, Some(Notice::Welcome), Some(AddUser::default())).render())?;
@@ -77,7 +109,15 @@ fn signup<'a>(
     errors: SignupErrors,
     trouble: Option<Trouble>,
 ) -> SignupPage<'a> {
-    SignupPage { frame: Frame::apex(lang, "/signup"), base: BASE, values, errors, trouble }
+    SignupPage {
+        frame: Frame::apex(lang, "/signup"),
+        base: BASE,
+        values,
+        errors,
+        trouble,
+        key: "k",
+        way: SignupWay::Open,
+    }
 }
 
 fn signup_errors(lang: Lang) -> SignupErrors {

@@ -106,16 +106,16 @@ pub struct TopTenant {
 
 /// A piece of a bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Piece {
-    what: SlotState,
-    count: usize,
-    at: usize,
-    wide: usize,
+pub(super) struct Piece {
+    pub(super) what: SlotState,
+    pub(super) count: usize,
+    pub(super) at: usize,
+    pub(super) wide: usize,
 }
 
 impl ServerBudget {
     /// All of the server's connections, in the order of the bar.
-    fn slots(&self) -> [(SlotState, usize); 7] {
+    pub(super) fn slots(&self) -> [(SlotState, usize); 7] {
         let open = self.in_use + self.connecting + self.closing + self.idle;
         let others = self.leases.as_deref().map_or(0, |leases| {
             leases.iter().filter(|lease| !lease.this_router).map(|lease| lease.granted.max(lease.used)).sum()
@@ -132,7 +132,7 @@ impl ServerBudget {
         ]
     }
 
-    fn pieces(&self) -> Vec<Piece> {
+    pub(super) fn pieces(&self) -> Vec<Piece> {
         pieces(&self.slots())
     }
 

@@ -1,7 +1,7 @@
 //! What stands around every page: the language, the head with its links, the header and the footer.
 
 use crate::assets;
-use crate::text::{Lang, Words};
+use crate::text::{Lang, Words, console::Section};
 
 /// The surroundings of a page.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,10 @@ pub struct Frame<'a> {
     pub(crate) apex: &'a str,
     /// Whose house it is, on a tenant's host.
     pub(crate) company: Option<&'a str>,
+    /// Which part of the operators' console it is.
+    pub(crate) section: Option<Section>,
+    /// The operator who is logged in.
+    pub(crate) operator: Option<&'a str>,
 }
 
 impl<'a> Frame<'a> {
@@ -21,20 +25,54 @@ impl<'a> Frame<'a> {
     /// at by GET if it answers a POST.
     #[must_use]
     pub fn apex(lang: Lang, path: &'a str) -> Self {
-        Self { lang, w: lang.words(), path: own_path(path), apex: "/", company: None }
+        Self {
+            lang,
+            w: lang.words(),
+            path: own_path(path),
+            apex: "/",
+            company: None,
+            section: None,
+            operator: None,
+        }
     }
 
     /// A page on a company's host; the company's name leads. `apex_url` is the platform's address with its scheme and
     /// port: `http://localhost:8080`.
     #[must_use]
     pub fn tenant(lang: Lang, path: &'a str, company: &'a str, apex_url: &'a str) -> Self {
-        Self { lang, w: lang.words(), path: own_path(path), apex: apex_url, company: Some(company) }
+        Self {
+            lang,
+            w: lang.words(),
+            path: own_path(path),
+            apex: apex_url,
+            company: Some(company),
+            section: None,
+            operator: None,
+        }
     }
 
     /// A page on a host that is nobody's, or whose company isn't to be named.
     #[must_use]
     pub fn elsewhere(lang: Lang, path: &'a str, apex_url: &'a str) -> Self {
-        Self { lang, w: lang.words(), path: own_path(path), apex: apex_url, company: None }
+        Self {
+            lang,
+            w: lang.words(),
+            path: own_path(path),
+            apex: apex_url,
+            company: None,
+            section: None,
+            operator: None,
+        }
+    }
+
+    /// A page of the operators' console, for whoever is logged in there.
+    #[must_use]
+    pub fn console(lang: Lang, path: &'a str, section: Section, operator: Option<&'a str>) -> Self {
+        Self { apex: "/console", section: Some(section), operator, ..Self::apex(lang, path) }
+    }
+
+    pub(crate) fn sections(&self) -> impl Iterator<Item = (Section, &'static str)> {
+        Section::ALL.iter().map(|section| (*section, section.path()))
     }
 
     pub(crate) fn css(&self) -> &'static str {
@@ -51,6 +89,19 @@ impl<'a> Frame<'a> {
 
     pub(crate) fn languages(&self) -> [Lang; 2] {
         Lang::ALL
+    }
+}
+
+impl Section {
+    /// Where it is.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Overview => "/console",
+            Self::Tenants => "/console/tenants",
+            Self::Jobs => "/console/jobs",
+            Self::Servers => "/console/servers",
+            Self::Connections => "/budget",
+        }
     }
 }
 

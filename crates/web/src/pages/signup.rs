@@ -16,8 +16,30 @@ pub struct SignupPage<'a> {
     pub values: SignupValues<'a>,
     /// What is wrong with it.
     pub errors: SignupErrors,
+    /// What makes a form that is sent twice the same one.
+    pub key: &'a str,
+    /// By whom it may be sent.
+    pub way: SignupWay<'a>,
     /// What keeps a sign-up from going on though its fields are in order.
     pub trouble: Option<Trouble>,
+}
+
+/// How one comes to sign up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignupWay<'a> {
+    /// Just so.
+    Open,
+    /// A mail is sent, and nothing made before it is answered.
+    Confirm,
+    /// By an invitation.
+    Invited {
+        /// What its link carries.
+        token: &'a str,
+        /// The address that it is for.
+        email: Option<&'a str>,
+        /// The name that it is for.
+        subdomain: Option<&'a str>,
+    },
 }
 
 /// What was typed into the form. Passwords are never shown again.
@@ -53,6 +75,26 @@ impl SignupErrors {
 }
 
 impl SignupPage<'_> {
+    fn note(&self) -> &'static str {
+        let w = &self.frame.w.signup;
+        if self.way == SignupWay::Confirm { w.confirm_note } else { w.submit_note }
+    }
+
+    fn token(&self) -> Option<&str> {
+        match self.way {
+            SignupWay::Invited { token, .. } => Some(token),
+            _ => None,
+        }
+    }
+
+    fn email_is_set(&self) -> bool {
+        matches!(self.way, SignupWay::Invited { email: Some(_), .. })
+    }
+
+    fn subdomain_is_set(&self) -> bool {
+        matches!(self.way, SignupWay::Invited { subdomain: Some(_), .. })
+    }
+
     fn has_errors(&self) -> bool {
         self.trouble.is_some() || self.errors.any()
     }

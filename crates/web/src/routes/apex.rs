@@ -1,21 +1,15 @@
-//! The apex's pages: the landing, the sign-up form, the page that shows a company being set up, the way in.
+//! The apex's pages: the landing, the page that shows a company being set up, the way in. The forms are in `signup.rs`.
 
 use crate::{
-    Lang,
-    pages::{Frame, JobStatus, LandingPage, ProgressPage, SignupErrors, SignupPage, SignupValues, Step},
-    routes::{Visit, Web, see_other, spoken},
-    text::{Field, Trouble},
+    pages::{Frame, JobStatus, LandingPage, ProgressPage, Step},
+    routes::{Visit, Web, see_other, signup, spoken},
+    text::Field,
 };
-use actix_web::{
-    HttpRequest, HttpResponse,
-    cookie::time::Duration,
-    http::{StatusCode, header},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use portero_auth::SessionSecret;
-use portero_control::{Control, FieldNames, JobView, SignUp, SignUpError};
-use portero_edge::{Form, Kind, Problem, SignUpTurn, read};
-use portero_kernel::{ExposeSecret, FieldError, JobId, Refusal, Subdomain};
+use portero_control::{Control, JobView, JobWatch};
+use portero_edge::{Kind, Problem, read};
+use portero_kernel::{JobId, Subdomain};
 use portero_tenant_api::TenantApi;
 use serde::Deserialize;
 use std::{convert::Infallible, time::Duration as StdDuration};
@@ -23,8 +17,8 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// How often the page that watches a job looks.
-const LOOK_EVERY: StdDuration = StdDuration::from_millis(200);
+/// How often the page that watches a job looks by itself; it hears at once of what happens.
+const LOOK_EVERY: StdDuration = StdDuration::from_secs(2);
 /// How long it watches before the browser must ask again.
 const WATCH_FOR: StdDuration = StdDuration::from_secs(600);
 /// How often something is sent while nothing happens, so that no proxy in between gives up.
@@ -35,7 +29,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/").route(read().to(landing)))
         .service(web::resource("/go").route(read().to(go)))
-        .service(web::resource("/signup").route(read().to(signup_form)).route(web::post().to(sign_up)))
+        .configure(signup::configure)
         .service(web::resource("/signup/{job}").route(read().to(progress)))
         .service(web::resource("/signup/{job}/events").route(web::get().to(events)))
         .service(web::resource("/signup/{job}/enter").route(read().to(enter)));
@@ -76,119 +70,11 @@ async fn go(
     match Subdomain::parse(&query.subdomain) {
         Ok(subdomain) => Ok(see_other(&format!("{}/", control.site().tenant_url(&subdomain)))),
         Err(refusal) => {
-            let error = refusal_words(visit.lang, Field::Subdomain, refusal);
+            let error = signup::refusal_words(visit.lang, Field::Subdomain, refusal);
             let visit = Visit { path: "/".to_owned(), ..visit };
             landing_page(&visit, &control, &query.subdomain, Some(&error))
         }
     }
-}
-
-#[derive(Deserialize, Default)]
-struct SignUpForm {
-    #[serde(default)]
-    company: String,
-    #[serde(default)]
-    subdomain: String,
-    #[serde(default)]
-    email: String,
-    #[serde(default)]
-    password: String,
-}
-
-async fn signup_form(visit: Visit, control: web::Data<Control>) -> Result<HttpResponse, Problem> {
-    signup_page(&visit, &control, StatusCode::OK, &SignUpForm::default(), SignupErrors::default(), None)
-}
-
-async fn sign_up(
-    turn: Result<SignUpTurn, Problem>,
-    visit: Visit,
-    control: web::Data<Control>,
-    api: web::Data<TenantApi>,
-    Form(form): Form<SignUpForm>,
-) -> Result<HttpResponse, Problem> {
-    let trouble = |status, trouble| {
-        signup_page(&visit, &control, status, &form, SignupErrors::default(), Some(trouble))
-    };
-    if let Err(problem) = turn {
-        let mut response = trouble(StatusCode::TOO_MANY_REQUESTS, Trouble::TooMany)?;
-        if let Some(secs) = problem.retry_after_secs() {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(secs));
-        }
-        return Ok(response);
-    }
-    let asked = SignUp {
-        company: &form.company,
-        subdomain: &form.subdomain,
-        email: &form.email,
-        password: &form.password,
-    };
-    let claim = SessionSecret::generate();
-    match control.sign_up(&asked, FieldNames::FORM, Some(&claim.digest())).await {
-        Ok(signed_up) => {
-            let cookie = visit.cookie(
-                claim_cookie(&api),
-                claim.to_text().expose_secret().to_owned(),
-                Duration::hours(1),
-            );
-            Ok(HttpResponse::SeeOther()
-                .insert_header((header::LOCATION, format!("/signup/{}", signed_up.job)))
-                .cookie(cookie)
-                .finish())
-        }
-        Err(SignUpError::Invalid(errors)) => {
-            let errors = signup_errors(visit.lang, &errors);
-            signup_page(&visit, &control, StatusCode::UNPROCESSABLE_ENTITY, &form, errors, None)
-        }
-        Err(SignUpError::Taken(_)) => {
-            let subdomain = Some(refusal_words(visit.lang, Field::Subdomain, Refusal::Taken));
-            let errors = SignupErrors { subdomain, ..SignupErrors::default() };
-            signup_page(&visit, &control, StatusCode::CONFLICT, &form, errors, None)
-        }
-        Err(SignUpError::Closed) => trouble(StatusCode::FORBIDDEN, Trouble::Closed),
-        Err(SignUpError::Busy) => trouble(StatusCode::SERVICE_UNAVAILABLE, Trouble::Busy),
-        Err(SignUpError::NoServer) => trouble(StatusCode::SERVICE_UNAVAILABLE, Trouble::Unavailable),
-        Err(SignUpError::Registry(error)) => match Problem::from(error).kind {
-            Kind::RegistryUnavailable => trouble(StatusCode::SERVICE_UNAVAILABLE, Trouble::Unavailable),
-            kind => Err(Problem::new(kind)),
-        },
-    }
-}
-
-fn signup_page(
-    visit: &Visit,
-    control: &Control,
-    status: StatusCode,
-    form: &SignUpForm,
-    errors: SignupErrors,
-    trouble: Option<Trouble>,
-) -> Result<HttpResponse, Problem> {
-    let suffix = control.site().suffix();
-    let page = SignupPage {
-        frame: Frame::apex(visit.lang, &visit.path),
-        base: suffix.trim_start_matches('.'),
-        values: SignupValues { company: &form.company, subdomain: &form.subdomain, email: &form.email },
-        errors,
-        trouble,
-    };
-    visit.page(status, &page)
-}
-
-fn signup_errors(lang: Lang, errors: &[FieldError]) -> SignupErrors {
-    let mut words = SignupErrors::default();
-    for error in errors {
-        let (slot, field) = match error.field {
-            "company" => (&mut words.company, Field::Company),
-            "subdomain" => (&mut words.subdomain, Field::Subdomain),
-            "email" => (&mut words.email, Field::Email),
-            _ => (&mut words.password, Field::Password),
-        };
-        *slot = Some(refusal_words(lang, field, error.refusal));
-    }
-    words
-}
-
-fn refusal_words(lang: Lang, field: Field, refusal: Refusal) -> String {
-    lang.words().refusal(field, refusal.code(), refusal.limit().unwrap_or_default())
 }
 
 async fn find_job(control: &Control, id: &str) -> Result<JobView, Problem> {
@@ -225,6 +111,7 @@ async fn events(
 ) -> Result<HttpResponse, Problem> {
     let job = find_job(&control, &id).await?;
     let watching = Watching {
+        events: control.watch_job(job.id),
         control: control.into_inner(),
         id: job.id,
         stopping: web.stopping.clone(),
@@ -239,6 +126,7 @@ async fn events(
 }
 
 struct Watching {
+    events: JobWatch,
     control: std::sync::Arc<Control>,
     id: JobId,
     stopping: watch::Receiver<bool>,
@@ -265,6 +153,7 @@ impl Watching {
             }
             tokio::select! {
                 _ = self.stopping.changed() => {}
+                () = self.events.changed() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
@@ -303,6 +192,6 @@ async fn enter(
 }
 
 /// The name of the cookie by which the browser that signed up is known again.
-fn claim_cookie(api: &TenantApi) -> &'static str {
+pub(super) fn claim_cookie(api: &TenantApi) -> &'static str {
     if api.secure_cookies() { "__Host-portero_signup" } else { "portero_signup" }
 }

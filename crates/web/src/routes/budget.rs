@@ -1,36 +1,29 @@
 //! The operators' page. It isn't among the public listener's routes: who has the operators' listener answers with it.
 
-use super::{Visit, static_file};
-use crate::pages::{BudgetPage, Frame, ServerBudget};
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS},
-    },
-    web,
+use super::Visit;
+use crate::{
+    pages::{BudgetPage, Frame, ServerBudget},
+    text::console::Section,
 };
-use portero_edge::{Problem, read};
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use portero_admin_api::Operator;
+use portero_edge::Problem;
 
 /// Where the page is mounted.
 pub const BUDGET: &str = "/budget";
-
-/// Adds what the operators' page fetches.
-pub fn configure_operators(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/static/{name}").route(read().to(static_file)));
-}
 
 /// Every server's connections, as a page. With `live=no` in its query it doesn't look again by itself.
 ///
 /// # Errors
 /// The page can't be drawn.
-pub fn budget_page(request: &HttpRequest, servers: Vec<ServerBudget>) -> Result<HttpResponse, Problem> {
+pub fn budget_page(
+    request: &HttpRequest,
+    operator: &Operator,
+    servers: Vec<ServerBudget>,
+) -> Result<HttpResponse, Problem> {
     let visit = Visit::of(request);
     let live = !request.query_string().split('&').any(|pair| pair == "live=no");
-    let page = BudgetPage { frame: Frame::apex(visit.lang, BUDGET), servers, live };
-    let mut response = visit.page(StatusCode::OK, &page)?;
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(response)
+    let frame = Frame::console(visit.lang, BUDGET, Section::Connections, Some(&operator.name));
+    let page = BudgetPage { frame, servers, live };
+    visit.page(StatusCode::OK, &page)
 }

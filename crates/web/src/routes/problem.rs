@@ -22,9 +22,11 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
     };
     let signup = format!("{apex}/signup");
     let action = match problem.kind {
-        Kind::TenantNotFound => Some(Action { way: Way::Signup, href: &signup }),
+        Kind::TenantNotFound | Kind::LinkSpent => Some(Action { way: Way::Signup, href: &signup }),
         Kind::Unauthorized | Kind::WrongCredentials => Some(Action { way: Way::Login, href: "/login" }),
-        Kind::HostInvalid => Some(Action { way: Way::Home, href: &apex }),
+        Kind::HostInvalid | Kind::TenantDeleted => Some(Action { way: Way::Home, href: &apex }),
+        // At a former address this leads to the new one.
+        Kind::TenantMoved => Some(Action { way: Way::Home, href: "/" }),
         _ if problem.retry_after_secs().is_some() => Some(Action { way: Way::Retry, href: &visit.path }),
         _ => Some(Action { way: Way::Home, href: "/" }),
     };
@@ -51,10 +53,12 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
 
 fn words_for(kind: Kind) -> Words {
     match kind {
-        Kind::HostInvalid => Words::HostInvalid,
+        Kind::HostInvalid | Kind::Misdirected => Words::HostInvalid,
         Kind::TenantNotFound => Words::TenantNotFound,
         Kind::TenantProvisioning => Words::TenantProvisioning,
         Kind::TenantPaused => Words::TenantPaused,
+        Kind::TenantDeleted => Words::TenantDeleted,
+        Kind::TenantMoved => Words::TenantMoved,
         Kind::TenantDatabaseUnavailable => Words::TenantDatabaseUnavailable,
         Kind::TenantBusy | Kind::Overloaded => Words::TenantBusy,
         Kind::TenantRateLimited => Words::TenantRateLimited,
@@ -64,11 +68,15 @@ fn words_for(kind: Kind) -> Words {
         Kind::Unauthorized | Kind::WrongCredentials | Kind::Forbidden => Words::Forbidden,
         Kind::CrossOrigin => Words::CrossSite,
         Kind::SignUpsClosed => Words::SignupClosed,
+        Kind::InvitationNeeded => Words::InvitationNeeded,
+        Kind::LinkSpent => Words::LinkSpent,
         Kind::TooLarge => Words::TooLarge,
         Kind::TooManyRequests => Words::TooManyRequests,
         Kind::Taken
+        | Kind::Conflict
         | Kind::LastAdmin
         | Kind::Invalid
+        | Kind::KeyReused
         | Kind::Malformed
         | Kind::TooSlow
         | Kind::UnsupportedMediaType => Words::BadRequest,

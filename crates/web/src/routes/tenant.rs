@@ -87,6 +87,15 @@ impl Desk {
         self.visit.page(status, &page)
     }
 
+    /// Lets the browser be known at its next login to this account.
+    fn known_as(&self, email: &str, mut response: HttpResponse) -> Result<HttpResponse, Problem> {
+        let device = login::device(&self.api, TenantCtx::of(&self.request)?.id(), email);
+        // Base64 as well.
+        let _ =
+            response.add_cookie(&self.visit.cookie(self.api.device_cookie(), device, Duration::days(365)));
+        Ok(response)
+    }
+
     fn with_session(&self, secret: &SessionSecret, mut response: HttpResponse) -> HttpResponse {
         let lasts = Duration::try_from(login::COOKIE_TTL).unwrap_or(Duration::HOUR);
         let value = secret.to_text().expose_secret().to_owned();
@@ -119,22 +128,26 @@ struct LogIn {
     password: String,
 }
 
+fn too_many(desk: &Desk, email: &str, problem: &Problem) -> Result<HttpResponse, Problem> {
+    let mut response = desk.login_page(StatusCode::TOO_MANY_REQUESTS, email, LoginState::TooManyAttempts)?;
+    if let Some(secs) = problem.retry_after_secs() {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(secs));
+    }
+    Ok(response)
+}
+
 async fn log_in(
     turn: Result<LoginTurn, Problem>,
     desk: Desk,
     Form(form): Form<LogIn>,
 ) -> Result<HttpResponse, Problem> {
     if let Err(problem) = turn {
-        let mut response =
-            desk.login_page(StatusCode::TOO_MANY_REQUESTS, &form.email, LoginState::TooManyAttempts)?;
-        if let Some(secs) = problem.retry_after_secs() {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(secs));
-        }
-        return Ok(response);
+        return too_many(&desk, &form.email, &problem);
     }
     let password = SecretString::from(form.password);
     match login::with_cookie(&desk.api, &desk.request, &form.email, password).await {
-        Ok(secret) => Ok(desk.with_session(&secret, see_other("/"))),
+        Ok(secret) => Ok(desk.known_as(&form.email, desk.with_session(&secret, see_other("/")))?),
+        Err(problem) if problem.kind == Kind::TooManyRequests => too_many(&desk, &form.email, &problem),
         Err(problem) if problem.kind == Kind::WrongCredentials => {
             desk.login_page(StatusCode::UNAUTHORIZED, &form.email, LoginState::Refused)
         }

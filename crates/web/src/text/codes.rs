@@ -26,6 +26,8 @@ macro_rules! coded {
     };
 }
 
+pub(super) use coded;
+
 coded! {
     /// A state or an error that takes a whole page; several problems of the API may read alike to people.
     Problem {
@@ -37,6 +39,8 @@ coded! {
         TenantPaused = "tenant-paused",
         /// 410: the company was deleted, and its period of grace runs.
         TenantDeleted = "tenant-deleted",
+        /// 421: the company has another address now, and what was sent might have changed something.
+        TenantMoved = "tenant-moved",
         /// 503: the company's database server can't be reached.
         TenantDatabaseUnavailable = "tenant-database-unavailable",
         /// 503: no connection came free in time.
@@ -63,6 +67,10 @@ coded! {
         TooManyRequests = "too-many-requests",
         /// 403: sign-ups are closed.
         SignupClosed = "signup-closed",
+        /// 403: it takes an invitation.
+        InvitationNeeded = "invitation-needed",
+        /// 410: the link of a mail is no longer good.
+        LinkSpent = "link-spent",
         /// 500: a fault of ours.
         Internal = "internal",
     }
@@ -155,6 +163,10 @@ coded! {
         Busy = "busy",
         /// Too many from this address.
         TooMany = "too-many",
+        /// Too many from this network that nobody confirmed yet.
+        TooManyWaiting = "too-many-waiting",
+        /// The form was sent before, with something else in it.
+        Stale = "stale",
         /// The registry can't be reached.
         Unavailable = "unavailable",
         /// Sign-ups are closed.

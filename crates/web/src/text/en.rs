@@ -1,8 +1,8 @@
 //! The words in English.
 
 use super::words::{
-    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
-    SignupWords, Words,
+    BudgetWords, Common, ConfirmWords, HomeWords, LandingWords, LoginWords, MailboxWords, OperatorsWords,
+    ProblemWords, ProgressWords, RefusalWords, SignupWords, Words,
 };
 use super::{
     Breaker, CheckoutPath, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble, Way,
@@ -60,8 +60,43 @@ pub(super) static WORDS: Words = Words {
         email_hint: "You'll log in with this address, as administrator.",
         submit: "Open my door",
         submit_note: "The next page shows every step.",
+        confirm_note: "We'll send you a mail. Your door is made when you press the button in it.",
+        invited: "You are invited: this takes a minute.",
         checking: "Seeing whether it's free…",
         available: "It's free.",
+    },
+    confirm: ConfirmWords {
+        sent_title: "Look into your mail",
+        sent_text: "We've sent you a link. Open it and press the button: then your door is made.",
+        sent_hint: "Nothing is made before that. The name is held for you as long as the link works; the mail says how long.",
+        sent_again: "No mail? Look among the unwanted ones. If you mistyped your address, sign up again with another name.",
+        title: |company| format!("Open the door of {company}"),
+        text: "One press, and your company's address and database are made.",
+        submit: "Open my door",
+        not_you: "You didn't ask for this? Close this page: nothing happens.",
+        busy: "Many companies are being made right now. Wait a few seconds and press again: your link is still good.",
+        subject: |address| format!("Confirm {address}"),
+        greeting: "Hello,",
+        asked: |address| format!("somebody, we think you, asked for the address {address}."),
+        asked_for: |address, company| {
+            format!("somebody, we think you, asked for the address {address} for {company}.")
+        },
+        press: "To have it made, open this link and press the button there:",
+        button: "Open the link",
+        lasts: |hours| format!("The link works once, for {hours} hours."),
+        ignore: "If it wasn't you, do nothing: nothing is made, and the name is free again.",
+    },
+    mailbox: MailboxWords {
+        title: "Mailbox",
+        lead: "Mails that this Portero would send, if it had a server to send them by (PORTERO_SMTP_URL).",
+        none: "No mail yet.",
+        to: "To",
+        subject: "Subject",
+        written: "Written",
+        back: "All mails",
+        text: "As plain text",
+        html: "As HTML",
+        erased: "What it said was erased.",
     },
     progress: ProgressWords {
         running_title: |company| format!("Making room for {company}"),
@@ -81,6 +116,15 @@ pub(super) static WORDS: Words = Words {
         lead: |company| format!("Log in to {company}"),
         submit: "Log in",
         help: "No access? Ask whoever looks after your company's users.",
+    },
+    operators: OperatorsWords {
+        title: "Console",
+        lead: "Log in to the console",
+        token: "Operator token",
+        submit: "Open the console",
+        help: "A token is made on the server by: portero operator add NAME",
+        refused: "This token is not valid, or not any more.",
+        too_many: "Too many attempts from this address. Wait a minute and try again.",
     },
     home: HomeWords {
         people: "People",
@@ -142,6 +186,7 @@ pub(super) static WORDS: Words = Words {
         used_of: |used, granted| format!("{used} of {granted}"),
         silent: "silent: its lease ran out",
     },
+    console: &super::console::en::WORDS,
     refusals: RefusalWords {
         required: "Please fill this in.",
         too_short: "Too short: it takes at least {} characters.",
@@ -187,7 +232,11 @@ fn problem(problem: Problem) -> ProblemWords {
         ),
         Problem::TenantDeleted => (
             "This company isn't here any more",
-            "It was asked to be deleted. If that was a mistake, its administrator should tell us soon.",
+            "It was deleted. Its data is kept for a while and shown to nobody. If that was a mistake, its administrator should tell us soon: it can still be brought back.",
+        ),
+        Problem::TenantMoved => (
+            "This company has moved",
+            "It has a new address, and what you sent to the old one was not accepted. Begin there, then send it again.",
         ),
         Problem::TenantDatabaseUnavailable => (
             "We can't reach the database",
@@ -230,6 +279,14 @@ fn problem(problem: Problem) -> ProblemWords {
         Problem::SignupClosed => (
             "No new companies for now",
             "Sign-ups are closed. Companies that are here already go on as before.",
+        ),
+        Problem::InvitationNeeded => (
+            "It takes an invitation",
+            "New companies come by invitation. If you have one, open its link as it is; it works once, and not for ever.",
+        ),
+        Problem::LinkSpent => (
+            "This link is no longer good",
+            "It was used, or its time is over. If it was you who used it, your company is at its address already; otherwise sign up once more.",
         ),
         Problem::Internal => (
             "Something went wrong on our side",
@@ -289,6 +346,10 @@ fn trouble(trouble: Trouble) -> &'static str {
             "Many companies are signing up right now. What you typed is still here: try again in a minute."
         }
         Trouble::TooMany => "Several companies were signed up from your connection already. Try again later.",
+        Trouble::TooManyWaiting => {
+            "Several sign-ups from your connection wait for their mail to be opened. Confirm those first, or try again later."
+        }
+        Trouble::Stale => "This form was sent before, with something else in it. Please send it once more.",
         Trouble::Unavailable => "We can't sign companies up right now. Try again in a few minutes.",
         Trouble::Closed => "Sign-ups are closed for now.",
     }

@@ -1,8 +1,8 @@
 //! The words in Spanish.
 
 use super::words::{
-    BudgetWords, Common, HomeWords, LandingWords, LoginWords, ProblemWords, ProgressWords, RefusalWords,
-    SignupWords, Words,
+    BudgetWords, Common, ConfirmWords, HomeWords, LandingWords, LoginWords, MailboxWords, OperatorsWords,
+    ProblemWords, ProgressWords, RefusalWords, SignupWords, Words,
 };
 use super::{
     Breaker, CheckoutPath, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble, Way,
@@ -60,8 +60,43 @@ pub(super) static WORDS: Words = Words {
         email_hint: "Con este correo entrarás como administrador.",
         submit: "Abrir mi puerta",
         submit_note: "En la página siguiente ves cada paso.",
+        confirm_note: "Te enviaremos un correo. Tu puerta se hace cuando pulses su botón.",
+        invited: "Tienes una invitación: esto toma un minuto.",
         checking: "Viendo si está libre…",
         available: "Está libre.",
+    },
+    confirm: ConfirmWords {
+        sent_title: "Mira tu correo",
+        sent_text: "Te enviamos un enlace. Ábrelo y pulsa el botón: entonces se hace tu puerta.",
+        sent_hint: "Antes de eso no se hace nada. El nombre se te guarda mientras el enlace sirva; el correo dice cuánto.",
+        sent_again: "¿No llega? Mira entre los no deseados. Si escribiste mal tu dirección, regístrate de nuevo con otro nombre.",
+        title: |company| format!("Abre la puerta de {company}"),
+        text: "Una pulsación, y se hacen la dirección y la base de datos de tu empresa.",
+        submit: "Abrir mi puerta",
+        not_you: "¿No lo pediste tú? Cierra esta página: no pasa nada.",
+        busy: "Se están haciendo muchas empresas ahora mismo. Espera unos segundos y pulsa de nuevo: tu enlace sigue sirviendo.",
+        subject: |address| format!("Confirma {address}"),
+        greeting: "Hola:",
+        asked: |address| format!("alguien, creemos que tú, pidió la dirección {address}."),
+        asked_for: |address, company| {
+            format!("alguien, creemos que tú, pidió la dirección {address} para {company}.")
+        },
+        press: "Para que se haga, abre este enlace y pulsa el botón que hay allí:",
+        button: "Abrir el enlace",
+        lasts: |hours| format!("El enlace sirve una vez, durante {hours} horas."),
+        ignore: "Si no fuiste tú, no hagas nada: no se hace nada, y el nombre queda libre otra vez.",
+    },
+    mailbox: MailboxWords {
+        title: "Buzón",
+        lead: "Los correos que este Portero enviaría si tuviera un servidor con qué enviarlos (PORTERO_SMTP_URL).",
+        none: "Todavía no hay correos.",
+        to: "Para",
+        subject: "Asunto",
+        written: "Escrito",
+        back: "Todos los correos",
+        text: "Como texto",
+        html: "Como HTML",
+        erased: "Lo que decía se borró.",
     },
     progress: ProgressWords {
         running_title: |company| format!("Estamos preparando {company}"),
@@ -81,6 +116,15 @@ pub(super) static WORDS: Words = Words {
         lead: |company| format!("Entra a {company}"),
         submit: "Entrar",
         help: "¿No tienes acceso? Pídelo a quien administra los usuarios de tu empresa.",
+    },
+    operators: OperatorsWords {
+        title: "Consola",
+        lead: "Entra a la consola",
+        token: "Token de operador",
+        submit: "Abrir la consola",
+        help: "Un token se crea en el servidor con: portero operator add NOMBRE",
+        refused: "Este token no es válido, o ya no lo es.",
+        too_many: "Demasiados intentos desde esta dirección. Espera un minuto y prueba otra vez.",
     },
     home: HomeWords {
         people: "Personas",
@@ -144,6 +188,7 @@ pub(super) static WORDS: Words = Words {
         used_of: |used, granted| format!("{used} de {granted}"),
         silent: "en silencio: su plazo venció",
     },
+    console: &super::console::es::WORDS,
     refusals: RefusalWords {
         required: "Falta llenar este campo.",
         too_short: "Faltan caracteres: necesita al menos {}.",
@@ -189,7 +234,11 @@ fn problem(problem: Problem) -> ProblemWords {
         ),
         Problem::TenantDeleted => (
             "Esta empresa ya no está aquí",
-            "Se pidió eliminarla. Si fue por error, quien la administraba debe avisar cuanto antes.",
+            "Se eliminó. Sus datos se guardan por un tiempo y nadie los ve. Si fue por error, quien la administraba debe avisar pronto: todavía puede volver.",
+        ),
+        Problem::TenantMoved => (
+            "Esta empresa se mudó",
+            "Tiene una dirección nueva, y lo que enviaste a la anterior no se aceptó. Empieza allí y envíalo de nuevo.",
         ),
         Problem::TenantDatabaseUnavailable => (
             "No llegamos a la base de datos",
@@ -230,6 +279,14 @@ fn problem(problem: Problem) -> ProblemWords {
         Problem::SignupClosed => (
             "Por ahora no recibimos empresas nuevas",
             "Los registros están cerrados. Las empresas que ya están siguen igual.",
+        ),
+        Problem::InvitationNeeded => (
+            "Hace falta una invitación",
+            "Las empresas nuevas vienen con invitación. Si tienes una, abre su enlace tal cual; sirve una vez, y no para siempre.",
+        ),
+        Problem::LinkSpent => (
+            "Este enlace ya no sirve",
+            "Se usó, o se le pasó el tiempo. Si lo usaste tú, tu empresa ya está en su dirección; si no, regístrate de nuevo.",
         ),
         Problem::Internal => (
             "Algo falló de nuestro lado",
@@ -291,6 +348,10 @@ fn trouble(trouble: Trouble) -> &'static str {
         Trouble::TooMany => {
             "Desde tu conexión ya se registraron varias empresas. Intenta de nuevo más tarde."
         }
+        Trouble::TooManyWaiting => {
+            "Varios registros de tu conexión esperan a que se abra su correo. Confirma esos primero, o inténtalo más tarde."
+        }
+        Trouble::Stale => "Este formulario ya se envió, con otros datos. Por favor, envíalo una vez más.",
         Trouble::Unavailable => {
             "Ahora mismo no podemos registrar empresas. Intenta de nuevo en unos minutos."
         }

@@ -1,5 +1,6 @@
 //! The shape of a language's table, and the ways to look words up in it by code.
 
+use super::console::ConsoleWords;
 use super::{
     Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, SlotState, StepKey, StepStatus, Trouble,
     Way,
@@ -7,6 +8,8 @@ use super::{
 
 /// A fragment with something put into it.
 type With = fn(&str) -> String;
+/// A fragment with two texts in it.
+type WithTexts = fn(&str, &str) -> String;
 /// A fragment with two numbers in it.
 type WithTwo = fn(usize, usize) -> String;
 
@@ -19,14 +22,22 @@ pub struct Words {
     pub landing: LandingWords,
     /// The sign-up form.
     pub signup: SignupWords,
+    /// The pages of a sign-up that a mail confirms, and the mail.
+    pub confirm: ConfirmWords,
+    /// The mailbox of development.
+    pub mailbox: MailboxWords,
     /// The page that shows a company being set up.
     pub progress: ProgressWords,
     /// The log-in page.
     pub login: LoginWords,
+    /// The operators' log-in page.
+    pub operators: OperatorsWords,
     /// A company's own front page.
     pub home: HomeWords,
     /// The operators' picture of connections.
     pub budget: BudgetWords,
+    /// The operators' console.
+    pub console: &'static ConsoleWords,
     /// Why a value was refused.
     pub refusals: RefusalWords,
     pub(super) problem: fn(Problem) -> ProblemWords,
@@ -108,8 +119,49 @@ pub struct SignupWords {
     pub email_hint: &'static str,
     pub submit: &'static str,
     pub submit_note: &'static str,
+    pub confirm_note: &'static str,
+    pub invited: &'static str,
     pub checking: &'static str,
     pub available: &'static str,
+}
+
+/// Words of the pages of a sign-up that a mail confirms, and of the mail.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say where the words stand")]
+pub struct ConfirmWords {
+    pub sent_title: &'static str,
+    pub sent_text: &'static str,
+    pub sent_hint: &'static str,
+    pub sent_again: &'static str,
+    pub title: With,
+    pub text: &'static str,
+    pub submit: &'static str,
+    pub not_you: &'static str,
+    pub busy: &'static str,
+    pub subject: With,
+    pub greeting: &'static str,
+    pub asked: With,
+    pub asked_for: WithTexts,
+    pub press: &'static str,
+    pub button: &'static str,
+    pub lasts: fn(u64) -> String,
+    pub ignore: &'static str,
+}
+
+/// Words of the mailbox of development.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say where the words stand")]
+pub struct MailboxWords {
+    pub title: &'static str,
+    pub lead: &'static str,
+    pub none: &'static str,
+    pub to: &'static str,
+    pub subject: &'static str,
+    pub written: &'static str,
+    pub back: &'static str,
+    pub text: &'static str,
+    pub html: &'static str,
+    pub erased: &'static str,
 }
 
 /// Words of the page that shows a company being set up.
@@ -136,6 +188,19 @@ pub struct LoginWords {
     pub lead: With,
     pub submit: &'static str,
     pub help: &'static str,
+}
+
+/// Words of the operators' log-in page.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say where the words stand")]
+pub struct OperatorsWords {
+    pub title: &'static str,
+    pub lead: &'static str,
+    pub token: &'static str,
+    pub submit: &'static str,
+    pub help: &'static str,
+    pub refused: &'static str,
+    pub too_many: &'static str,
 }
 
 /// Words of a company's own front page.
@@ -319,6 +384,15 @@ impl Words {
             }
             _ => rfc3339.to_owned(),
         }
+    }
+}
+
+impl Words {
+    /// The moment of an RFC 3339 text in UTC, to the minute: `31 ene 2026, 09:05`. What isn't one comes back as it is.
+    #[must_use]
+    pub fn moment(&self, rfc3339: &str) -> String {
+        let time = rfc3339.split_once('T').and_then(|(_, time)| time.get(..5));
+        time.map_or_else(|| rfc3339.to_owned(), |time| format!("{}, {time}", self.day(rfc3339)))
     }
 }
 

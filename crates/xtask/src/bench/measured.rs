@@ -1,6 +1,7 @@
 //! What the measuring program (`crates/bench`) found: run, read, held against the targets, told and kept.
 
 use super::{
+    bars::{self, Bars},
     chart::{self, Chart},
     machine::Machine,
     process::{self, Interrupted},
@@ -20,6 +21,7 @@ struct Outcome {
     setting: String,
     measures: Vec<Measure>,
     chart: Chart,
+    bars: Option<Bars>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +71,9 @@ pub(super) fn build() -> Result<()> {
 pub(super) fn measure(bench: &str, args: &[String], interrupted: &Interrupted) -> Result<()> {
     let outcome = run(bench, args, interrupted)?;
     println!("\n{}", table(&outcome)?);
+    if let Some(found) = &outcome.bars {
+        println!("{}", bars::table(found));
+    }
     save(bench, &outcome)
 }
 
@@ -191,6 +196,9 @@ fn save(bench: &str, outcome: &Outcome) -> Result<()> {
     let dir = workspace::target_dir()?.join("bench");
     write(&dir, &format!("{bench}.json"), &format!("{:#}\n", json(bench, outcome)?))?;
     write(&dir, &format!("{bench}.svg"), &chart::draw(&outcome.chart))?;
+    if let Some(found) = &outcome.bars {
+        write(&dir, &format!("{bench}-parts.svg"), &bars::draw(found))?;
+    }
     println!("Kept in {0}/{bench}.json and {0}/{bench}.svg", dir.display());
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures beside their ceilings, measured in the same run, with the machine they are of.
 
+mod bars;
 mod chart;
 mod cpu;
 mod http;
@@ -34,6 +35,8 @@ pub(crate) enum Bench {
     Fairness(sizes::FairnessArgs),
     /// How soon every router knows of a pause, against a bare LISTEN; and without NOTIFY
     Cutoff(sizes::CutoffArgs),
+    /// A sign-up until its first answer, warm, cold, and a hundred at once, against argon2 and a bare CREATE DATABASE
+    Provision(sizes::ProvisionArgs),
     /// Start, memory and lookups with many companies that nobody asks for
     Directory(sizes::DirectoryArgs),
 }
@@ -46,6 +49,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         Bench::Budget(args) => measure("budget", &args.arguments()),
         Bench::Fairness(args) => measure("fairness", &args.arguments()),
         Bench::Cutoff(args) => measure("cutoff", &args.arguments()),
+        Bench::Provision(args) => measure("provision", &args.arguments()),
         Bench::Directory(args) => measure("directory", &args.arguments()),
     }
 }

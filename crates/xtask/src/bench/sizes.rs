@@ -105,6 +105,33 @@ impl FairnessArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct ProvisionArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Sign-ups of each kind in a pair [default: 40]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    signups: Option<u32>,
+    /// Sign-ups at once [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    crowd: Option<u32>,
+    /// Companies that ask meanwhile [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    tenants: Option<u32>,
+}
+
+impl ProvisionArgs {
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let common = &self.common;
+        vec![
+            common.pairs(3),
+            common.size("--signups", self.signups, 40, 4),
+            common.size("--crowd", self.crowd, 100, 12),
+            common.size("--tenants", self.tenants, 20, 6),
+        ]
+    }
+}
+
+#[derive(Args)]
 pub(crate) struct CutoffArgs {
     #[command(flatten)]
     common: Common,

@@ -1,7 +1,7 @@
 //! Who may know whom. A crate exists where a line in a `Cargo.toml` forbids something worth forbidding; these are the
 //! lines.
 //!
-//! `kernel ← {pg, auth, devpg} ← registry ← {router, provisioner} ← control ← edge ← {control-api, tenant-api} ← web ←
+//! `kernel ← {pg, auth, devpg} ← registry ← {router, provisioner} ← control ← edge ← {admin-api, control-api, tenant-api} ← web ←
 //! portero`: right may use left, and [`ROOMS`] says how much of it does. A package without a row is refused: whoever adds
 //! one decides what it is for.
 
@@ -100,6 +100,12 @@ const ROOMS: &[Room] = &[
         why: "a door has no rules and no SQL of its own",
     },
     Room {
+        name: "admin-api",
+        may: &["auth", "control", "edge", "kernel"],
+        never: &["tokio-postgres", "deadpool-postgres", "askama"],
+        why: "a door has no rules and no SQL of its own",
+    },
+    Room {
         name: "tenant-api",
         may: &["auth", "edge", "kernel", "pg"],
         never: &["deadpool-postgres", "askama"],
@@ -107,7 +113,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "web",
-        may: &["auth", "control", "control-api", "edge", "kernel", "tenant-api"],
+        may: &["admin-api", "auth", "control", "control-api", "edge", "kernel", "tenant-api"],
         never: POSTGRES,
         why: "pages have no SQL",
     },

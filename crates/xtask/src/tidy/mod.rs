@@ -6,6 +6,7 @@
 mod edges;
 mod links;
 mod migrations;
+mod points;
 mod source;
 
 use crate::workspace;
@@ -27,7 +28,9 @@ pub(crate) fn run() -> Result<ExitCode> {
 }
 
 fn complaints(root: &Path) -> Result<Vec<String>> {
-    let mut complaints = edges::check(&edges::packages(&workspace::metadata()?)?);
+    let metadata = workspace::metadata()?;
+    let mut complaints = edges::check(&edges::packages(&metadata)?);
+    complaints.extend(points::check(&metadata));
     for dir in ["crates", "tests"] {
         for file in workspace::files(root, dir, &["rs"])? {
             complaints.extend(source::check(&file, &read(root, &file)?));

@@ -7,10 +7,12 @@ const LONGEST: usize = 600;
 const LONGEST_TEST: usize = 800;
 
 /// Where text becomes SQL, or looks like it: identifiers and literals can't be parameters of DDL.
-const MAY_FORMAT_SQL: [&str; 7] = [
+const MAY_FORMAT_SQL: [&str; 9] = [
     "crates/pg/",
     "crates/provisioner/src/server.rs",
     "crates/provisioner/src/fence.rs",
+    "crates/provisioner/src/orphans.rs",
+    "crates/provisioner/src/templates.rs",
     "crates/portero/src/commands/dev.rs",
     // It feeds a server in single-user mode, which takes no parameters: a password of its own making.
     "crates/devpg/src/initdb.rs",

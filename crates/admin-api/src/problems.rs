@@ -1,0 +1,70 @@
+//! What a program reads of a use case that was refused. Operators may read more than strangers: their own errors say what
+//! to do next. What came from elsewhere stays in the log.
+
+use portero_control::{JobError, OperatorError, ServerError, SignUpError, TenantError};
+use portero_edge::{Kind, Problem};
+
+/// Whether the body repeats what is about to be harmed.
+pub(crate) fn confirmed(name: &str, typed: &str) -> Result<(), Problem> {
+    if typed == name {
+        return Ok(());
+    }
+    Err(Problem::new(Kind::Invalid).detail("confirm has to repeat the subdomain: nothing was done"))
+}
+
+pub(crate) fn tenant(error: TenantError) -> Problem {
+    let told = error.to_string();
+    let kind = match error {
+        TenantError::Registry(error) => return error.into(),
+        TenantError::Server(error) => return Problem::internal(error),
+        TenantError::NotFound(_) => Kind::NotFound,
+        TenantError::NewName(..) => Kind::Invalid,
+        TenantError::Taken(_) => return Problem::taken("to").detail(told),
+        _ => Kind::Conflict,
+    };
+    Problem::new(kind).detail(told)
+}
+
+pub(crate) fn server(error: ServerError) -> Problem {
+    let told = error.to_string();
+    let kind = match error {
+        ServerError::Registry(error) => return error.into(),
+        ServerError::NotFound(_) => Kind::NotFound,
+        ServerError::Taken(_) => return Problem::taken("name").detail(told),
+        _ => Kind::Invalid,
+    };
+    Problem::new(kind).detail(told)
+}
+
+pub(crate) fn job(error: JobError) -> Problem {
+    let told = error.to_string();
+    let kind = match error {
+        JobError::Registry(error) => return error.into(),
+        JobError::NotFound(_) => Kind::NotFound,
+        _ => Kind::Conflict,
+    };
+    Problem::new(kind).detail(told)
+}
+
+pub(crate) fn operator(error: OperatorError) -> Problem {
+    let told = error.to_string();
+    let kind = match error {
+        OperatorError::Registry(error) => return error.into(),
+        OperatorError::NotFound(_) => Kind::NotFound,
+        OperatorError::Name(_) => Kind::Invalid,
+        OperatorError::Taken(_) => return Problem::taken("name").detail(told),
+    };
+    Problem::new(kind).detail(told)
+}
+
+pub(crate) fn sign_up(error: SignUpError) -> Problem {
+    match error {
+        SignUpError::Invalid(errors) => Problem::invalid(errors),
+        SignUpError::Taken(_) => Problem::taken("subdomain"),
+        SignUpError::LookAlike(name, other) => Problem::taken("subdomain").detail(format!(
+            "{name} reads like {other}, which is another company's: `allow_look_alike` to have it nonetheless"
+        )),
+        SignUpError::Registry(error) => error.into(),
+        error => Problem::new(Kind::Overloaded).detail(error.to_string()),
+    }
+}

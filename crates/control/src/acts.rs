@@ -1,0 +1,394 @@
+//! What people do to the platform, each written down in the audit log: who, what, to which tenant, how it went.
+//!
+//! A verb is chosen once and never changed: people search for it. What was done is written in the transaction of the
+//! change; what was refused or failed, and what changed nothing because it was so already, after it. The work itself is
+//! in the noun's own file. Sign-ups that are refused are not written down: anybody can make as many as they like.
+
+use crate::{
+    Asking, Change, Control, FieldNames, Grace, JobError, Leftovers, LookAlike, NewInvitation, OperatorError,
+    OperatorView, Purge, ServerError, ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp, TenantError,
+};
+use portero_auth::{OperatorToken, SessionSecret};
+use portero_kernel::{EmailAddress, JobId, OperatorId, SecretString, Subdomain};
+use portero_registry::{Actor, Entry, Outcome, RegistryError};
+use serde_json::{Value, json};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Characters of a text from outside that are written down.
+const LONGEST: usize = 100;
+
+/// Something that is about to be done.
+struct Act {
+    verb: &'static str,
+    subdomain: Option<Subdomain>,
+    details: Value,
+}
+
+/// Whether it was refused, or something was in its way.
+trait Fault: std::error::Error {
+    fn outcome(&self) -> Outcome;
+}
+
+impl Control {
+    /// The use cases, done in this one's name.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Self {
+        Self { actor, ..self.clone() }
+    }
+
+    /// Takes a company on from outside, in the way that the mode says.
+    ///
+    /// With a key, the same request gets the same answer for a day: also after a crash, and while the first is still under
+    /// way. Who has the key and the whole body, the password in it, is taken for the one who asked, wherever they are now;
+    /// within a network a key means one body. What was refused left nothing behind, and is looked at anew.
+    ///
+    /// # Errors
+    /// [`SignUpError`].
+    pub async fn sign_up(
+        &self,
+        form: &SignUp<'_>,
+        names: FieldNames,
+        asking: &Asking<'_>,
+    ) -> Result<SignUpOutcome, SignUpError> {
+        let act = Act { verb: "tenant.sign-up", subdomain: None, details: json!({}) };
+        self.noting(&self.entry(act)).take_on_if_open(form, names, asking).await
+    }
+
+    /// Takes the company on that waits for this link; it works once. `claim` is the SHA-256 of what the browser that
+    /// confirms will show to be led in.
+    ///
+    /// # Errors
+    /// [`SignUpError::LinkSpent`], [`SignUpError::Busy`] (the link is good for another try), and whatever else happened to
+    /// the name meanwhile.
+    pub async fn confirm(&self, token: &str, claim: &[u8]) -> Result<SignedUp, SignUpError> {
+        let act = Act { verb: "tenant.sign-up", subdomain: None, details: json!({ "confirmed": true }) };
+        self.noting(&self.entry(act)).do_confirm(token, claim).await
+    }
+
+    /// Takes a company on, for an operator: whatever the mode, and whatever is under way.
+    ///
+    /// # Errors
+    /// [`SignUpError`].
+    pub async fn create_tenant(
+        &self,
+        form: &SignUp<'_>,
+        names: FieldNames,
+        look_alike: LookAlike,
+    ) -> Result<SignedUp, SignUpError> {
+        let allowed = look_alike == LookAlike::Allowed;
+        let details =
+            json!({ "name": cut(form.company), "asked": cut(form.subdomain), "look_alike": allowed });
+        let act = Act { verb: "tenant.create", subdomain: None, details };
+        self.done(act, async |control| control.take_on(form, names, look_alike).await).await
+    }
+
+    /// Makes an invitation.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn invite(
+        &self,
+        email: Option<&EmailAddress>,
+        subdomain: Option<&Subdomain>,
+        life: Duration,
+    ) -> Result<NewInvitation, RegistryError> {
+        let id = Uuid::now_v7();
+        // The address is sealed where it is kept, and stays out of here.
+        let details = json!({
+            "invitation": id, "personal": email.is_some(), "for": subdomain.map(Subdomain::as_str),
+            "life_secs": life.as_secs(),
+        });
+        let act = Act { verb: "invitation.create", subdomain: None, details };
+        self.done(act, async |control| control.do_invite(id, email, subdomain, life).await).await
+    }
+
+    /// Takes an invitation back; says whether it was good until now. One that wasn't is not written down.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn revoke_invitation(&self, id: Uuid) -> Result<bool, RegistryError> {
+        let act = Act::on("invitation.revoke", "invitation", &id.to_string());
+        self.noting(&self.entry(act)).registry.invitation_revoke(id).await
+    }
+
+    /// Shuts a tenant's door: its role is fenced out of the database and every request is answered `tenant-paused`, by
+    /// every router that lives and has said so in time. Requests under way have until `drain` is over, and are cut then.
+    /// Repeating it raises the fence again.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub async fn pause(
+        &self,
+        subdomain: &Subdomain,
+        reason: Option<&str>,
+        drain: Duration,
+    ) -> Result<Change, TenantError> {
+        let details = json!({ "reason": reason.map(cut), "drain_secs": drain.as_secs() });
+        let act = Act::of("tenant.pause", subdomain, details);
+        self.done(act, async |control| control.do_pause(subdomain, reason, drain).await).await
+    }
+
+    /// Opens a paused tenant's door again, and waits for the routers to hear of it. Repeating it sets the tenant's role
+    /// as it should be.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub async fn resume(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
+        let act = Act::of("tenant.resume", subdomain, json!({}));
+        self.done(act, async |control| control.do_resume(subdomain).await).await
+    }
+
+    /// Gives a tenant another weight, from 1 to 100, and waits for the routers to hear of it.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub async fn set_weight(&self, subdomain: &Subdomain, weight: u8) -> Result<Change, TenantError> {
+        let act = Act::of("tenant.weight", subdomain, json!({ "weight": weight }));
+        self.done(act, async |control| control.do_set_weight(subdomain, weight).await).await
+    }
+
+    /// Gives a tenant another subdomain. The old one leads there for 30 days, and is nobody's for 90 more. Repeating it
+    /// says so.
+    ///
+    /// # Errors
+    /// [`TenantError::NewName`] for a name that can't be had, [`TenantError::Taken`], and the others.
+    pub async fn rename(&self, subdomain: &Subdomain, to: &str) -> Result<Change, TenantError> {
+        let act = Act::of("tenant.rename", subdomain, json!({ "to": cut(to) }));
+        self.done(act, async |control| control.do_rename(subdomain, to).await).await
+    }
+
+    /// Deletes tenants, all that can be or none: every request is answered `tenant-deleted`, their roles are fenced out,
+    /// and their data is kept for 30 days, in which [`Control::undelete`] brings them back. What is under way has until
+    /// `drain` is over. One that is deleted already is fenced again.
+    ///
+    /// # Errors
+    /// [`TenantError::TooMany`] where that would be more in 24 hours than may be, and nothing is done. An error on the way
+    /// leaves those before deleted; calling it again goes on.
+    pub async fn delete(
+        &self,
+        subdomains: &[Subdomain],
+        drain: Duration,
+    ) -> Result<Vec<Change>, TenantError> {
+        let names: Vec<_> = subdomains.iter().map(Subdomain::as_str).collect();
+        let details = json!({ "asked": names, "drain_secs": drain.as_secs() });
+        let one = if let [one] = subdomains { Some(one.clone()) } else { None };
+        let act = Act { verb: "tenant.delete", subdomain: one, details };
+        self.done(act, async |control| control.do_delete(subdomains, drain).await).await
+    }
+
+    /// Brings a deleted tenant back with everything it had, in the state that it had: a paused one is paused. That works
+    /// until its purge has begun.
+    ///
+    /// # Errors
+    /// [`TenantError::Purging`], [`TenantError::Purged`], and the others.
+    pub async fn undelete(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
+        let act = Act::of("tenant.undelete", subdomain, json!({}));
+        self.done(act, async |control| control.do_undelete(subdomain).await).await
+    }
+
+    /// Begins to purge a deleted tenant: there is no way back from here. A job does it; one that is under way, or done,
+    /// is told again.
+    ///
+    /// # Errors
+    /// [`TenantError::NotDeleted`] for one that lives, [`TenantError::InGrace`] for one whose data is to be kept, unless
+    /// that is waived.
+    pub async fn purge(&self, subdomain: &Subdomain, grace: Grace) -> Result<Purge, TenantError> {
+        let act = Act::of("tenant.purge", subdomain, json!({ "before_grace": grace == Grace::Waive }));
+        self.done(act, async |control| control.do_purge(subdomain, grace).await).await
+    }
+
+    /// Adds a server, after it was looked at: new companies go there from now on, too.
+    ///
+    /// # Errors
+    /// [`ServerError`] says what it lacks, or what the URL does.
+    pub async fn server_add(&self, name: &str, url: &SecretString) -> Result<ServerView, ServerError> {
+        let act = Act::on("server.add", "server", name);
+        self.done(act, async |control| control.do_server_add(name, url).await).await
+    }
+
+    /// No new company is put on this server from now on. Those it has stay and are served.
+    ///
+    /// # Errors
+    /// [`ServerError::NotFound`], or the registry.
+    pub async fn server_drain(&self, name: &str) -> Result<ServerView, ServerError> {
+        let act = Act::on("server.drain", "server", name);
+        self.done(act, async |control| control.do_server_drain(name).await).await
+    }
+
+    /// New companies are put on this server again.
+    ///
+    /// # Errors
+    /// [`ServerError::NotFound`], or the registry.
+    pub async fn server_undrain(&self, name: &str) -> Result<ServerView, ServerError> {
+        let act = Act::on("server.undrain", "server", name);
+        self.done(act, async |control| control.do_server_undrain(name).await).await
+    }
+
+    /// Lets a stuck job go on, in the direction in which it was going. Whoever claims it next does.
+    ///
+    /// # Errors
+    /// [`JobError::NotStuck`].
+    pub async fn job_retry(&self, id: JobId) -> Result<(), JobError> {
+        let act = Act::on("job.retry", "job", &id.to_string());
+        self.done(act, async |control| control.do_job_retry(id).await).await
+    }
+
+    /// Gives a job up that is stuck, or waits for a server that doesn't come back; says what it leaves behind. The name of
+    /// a company that was being made stays reserved, unless nothing of it is left; repeating this looks again.
+    ///
+    /// # Errors
+    /// [`JobError::UnderWay`], [`JobError::AtRest`].
+    pub async fn job_abandon(&self, id: JobId) -> Result<Leftovers, JobError> {
+        let act = Act::on("job.abandon", "job", &id.to_string());
+        self.done(act, async |control| control.do_job_abandon(id).await).await
+    }
+
+    /// Adds an operator. The token is known from now on to whoever is shown it, and to nobody else.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn operator_add(&self, name: &str) -> Result<(OperatorView, OperatorToken), OperatorError> {
+        let act = Act::on("operator.add", "operator", name);
+        self.done(act, async |control| control.do_operator_add(name).await).await
+    }
+
+    /// Shuts an operator out, from the next request on.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn operator_disable(&self, name: &str) -> Result<OperatorView, OperatorError> {
+        let act = Act::on("operator.disable", "operator", name);
+        self.done(act, async |control| control.do_operator_disable(name).await).await
+    }
+
+    /// Gives an operator another token. The one before, and every login with it, ends.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn operator_rotate(&self, name: &str) -> Result<(OperatorView, OperatorToken), OperatorError> {
+        let act = Act::on("operator.rotate", "operator", name);
+        self.done(act, async |control| control.do_operator_rotate(name).await).await
+    }
+
+    /// Begins a session of [`Control::OPERATOR_SESSION`] for an operator who has proven who they are.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn operator_log_in(&self, operator: OperatorId) -> Result<SessionSecret, RegistryError> {
+        let act = Act { verb: "operator.login", subdomain: None, details: json!({}) };
+        self.done(act, async |control| control.do_operator_log_in(operator).await).await
+    }
+
+    fn entry(&self, act: Act) -> Entry {
+        Entry {
+            actor: self.actor.clone(),
+            verb: act.verb,
+            outcome: Outcome::Done,
+            tenant: None,
+            subdomain: act.subdomain.as_ref().map(ToString::to_string),
+            details: act.details,
+        }
+    }
+
+    /// This one, with the change that it makes next written down in its transaction. Where nothing changes, nothing is.
+    fn noting(&self, entry: &Entry) -> Self {
+        Self { registry: self.registry.noting(entry.clone()), ..self.clone() }
+    }
+
+    /// Does it, and writes it down.
+    async fn done<T, E: Fault>(
+        &self,
+        act: Act,
+        work: impl AsyncFnOnce(&Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let subdomain = act.subdomain.clone();
+        let mut entry = self.entry(act);
+        let noting = self.noting(&entry);
+        let outcome = work(&noting).await;
+        match &outcome {
+            Ok(_) if noting.registry.has_noted() => return outcome,
+            Ok(_) => {}
+            Err(error) => {
+                entry.outcome = error.outcome();
+                entry.details["error"] = Value::from(cut(&error.to_string()));
+            }
+        }
+        // Of one that was renamed or purged meanwhile, the name says enough.
+        if let Some(subdomain) = &subdomain
+            && let Ok(Some(tenant)) = self.registry.tenant_by_subdomain(subdomain).await
+        {
+            entry.tenant = Some(tenant.id);
+        }
+        self.note(&entry).await;
+        outcome
+    }
+
+    /// Writes down what has been done or refused already. The registry's absence is told by the log then, and by the
+    /// act's own error.
+    pub(crate) async fn note(&self, entry: &Entry) {
+        if let Err(error) = self.registry.audit_append(entry).await {
+            let error = portero_kernel::with_causes(&error);
+            tracing::error!(verb = entry.verb, error, "the audit log lacks an entry");
+        }
+    }
+}
+
+impl Act {
+    fn of(verb: &'static str, subdomain: &Subdomain, details: Value) -> Self {
+        Self { verb, subdomain: Some(subdomain.clone()), details }
+    }
+
+    fn on(verb: &'static str, what: &'static str, name: &str) -> Self {
+        Self { verb, subdomain: None, details: json!({ what: cut(name) }) }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST).filter(|one| *one != '\0').collect()
+}
+
+impl Fault for TenantError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Registry(_) | Self::Server(_) => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
+}
+
+impl Fault for ServerError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Registry(_) | Self::Unreachable(_) => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
+}
+
+impl Fault for SignUpError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Registry(_) | Self::NoServer | Self::Busy => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
+}
+
+impl Fault for RegistryError {
+    fn outcome(&self) -> Outcome {
+        Outcome::Failed
+    }
+}
+
+impl Fault for JobError {
+    fn outcome(&self) -> Outcome {
+        if matches!(self, Self::Registry(_)) { Outcome::Failed } else { Outcome::Refused }
+    }
+}
+
+impl Fault for OperatorError {
+    fn outcome(&self) -> Outcome {
+        if matches!(self, Self::Registry(_)) { Outcome::Failed } else { Outcome::Refused }
+    }
+}

@@ -1,0 +1,76 @@
+//! Removing what bears a tenant's mark and belongs to no tenant any more: what a crash of the registry's, or a person,
+//! left behind. Whether it does belong to nobody is the caller's to know; nothing is dropped without the mark.
+
+use crate::{
+    ServerError,
+    server::{end_lock_holders, session_in},
+};
+use portero_kernel::{DatabaseName, RoleName, TenantId};
+use portero_pg::{Session, database_mark, ident};
+use tokio_postgres::Config;
+
+/// Drops the database that bears this tenant's mark; says whether it was there. Repeating it changes nothing.
+///
+/// # Errors
+/// [`ServerError::Foreign`] where it bears another mark, or none, or is not Portero's own; else as PostgreSQL says.
+pub async fn drop_database(
+    admin: &Config,
+    database: &DatabaseName,
+    tenant: TenantId,
+) -> Result<bool, ServerError> {
+    let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
+    let dropped = drop_marked_database(&session, database, tenant).await;
+    session.close().await;
+    dropped
+}
+
+/// The same for a role. One that has rights in a database that is there can't be dropped before the database.
+///
+/// # Errors
+/// As [`drop_database`].
+pub async fn drop_role(admin: &Config, role: &RoleName, tenant: TenantId) -> Result<bool, ServerError> {
+    let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
+    let dropped = drop_marked_role(&session, role, tenant).await;
+    session.close().await;
+    dropped
+}
+
+/// Drops a database that belongs to no tenant, if it bears this one's mark and is ours; says whether it was there.
+async fn drop_marked_database(
+    session: &Session,
+    database: &DatabaseName,
+    tenant: TenantId,
+) -> Result<bool, ServerError> {
+    let row = session
+        .query_opt(
+            "SELECT shobj_description(oid, 'pg_database'), pg_get_userbyid(datdba) = current_user
+             FROM pg_catalog.pg_database WHERE datname = $1",
+            &[&database.as_str()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    if row.get::<_, Option<String>>(0) != Some(database_mark(tenant)) || !row.get::<_, bool>(1) {
+        return Err(ServerError::Foreign(format!("database {database}")));
+    }
+    end_lock_holders(session, database).await?;
+    session
+        .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str())))
+        .await?;
+    Ok(true)
+}
+
+/// Drops a role that belongs to no tenant, if it bears this one's mark; says whether it was there.
+async fn drop_marked_role(session: &Session, role: &RoleName, tenant: TenantId) -> Result<bool, ServerError> {
+    let row = session
+        .query_opt(
+            "SELECT shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1",
+            &[&role.as_str()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    if row.get::<_, Option<String>>(0) != Some(database_mark(tenant)) {
+        return Err(ServerError::Foreign(format!("role {role}")));
+    }
+    session.batch_execute(&format!("DROP ROLE IF EXISTS {}", ident(role.as_str()))).await?;
+    Ok(true)
+}

@@ -1,0 +1,83 @@
+//! A purge through the kit that every workflow passes: killed, failed, frozen and repeated at every point, it ends with
+//! nothing left, proven.
+
+use crate::workflow_kit::{
+    Flow, everything_twice, failed_at_every_step, frozen_at_every_step, killed_at_every_point,
+};
+use portero_kernel::{JobId, Subdomain, TenantId};
+use portero_registry::NewJob;
+use portero_testkit::{DEADLINE, TestApp, wait_until};
+
+/// The purge of a company that is deleted, and whose fence was never raised.
+struct PurgeTenant;
+
+impl Flow for PurgeTenant {
+    const STEPS: &'static [&'static str] = &["fence", "drop_database", "drop_role", "bury", "prove"];
+    const INSIDE: &'static [&'static str] =
+        &["fence::opened", "drop_database::opened", "drop_role::opened", "prove::opened"];
+    const UNDOABLE: bool = false;
+    type Ticket = (TenantId, String);
+
+    async fn prepare(app: &TestApp, subdomain: &str) {
+        let company = app.sign_up(subdomain).await;
+        let sql = format!(
+            "UPDATE tenants SET status = 'deleted', undelete_to = 'active', deleted_at = now(), purge_after = now() + interval '30 days'
+             WHERE id = '{0}'; SELECT route_changed('{0}')",
+            company.tenant_id
+        );
+        app.peek().await.batch_execute(&sql).await.unwrap();
+    }
+
+    async fn start(app: &TestApp, subdomain: &str) -> (String, Self::Ticket) {
+        let tenant = app.registry().await.tenant_by_subdomain(&label(subdomain)).await.unwrap().unwrap();
+        let id = JobId::generate();
+        let job = NewJob { id, kind: "purge_tenant", steps: Self::STEPS, secret: None, claim: None };
+        assert!(app.registry().await.purge_insert(&job, tenant.id).await.unwrap());
+        (id.to_string(), (tenant.id, tenant.database.to_string()))
+    }
+
+    async fn check_done(app: &TestApp, subdomain: &str, (tenant, database): &Self::Ticket) {
+        let inventory = app.cluster().inventory().await;
+        assert!(
+            !inventory.databases.contains(database) && !inventory.roles.contains(database),
+            "{subdomain}"
+        );
+        let stone = app.registry().await.tombstone(*tenant).await.unwrap().expect(subdomain);
+        let report = app.registry().await.job_report(stone.job).await.unwrap().expect(subdomain);
+        let looks = report["looked_for"].as_array().unwrap();
+        assert!(looks.len() == 6 && looks.iter().all(|look| look["found"] == 0), "{subdomain}: {report}");
+        assert!(app.registry().await.subdomain_taken(&label(subdomain)).await.unwrap());
+        wait_until("the router to hear of it", DEADLINE, async || {
+            app.guest(subdomain).get("/api/v1/ping").await.problem() == "tenant-not-found"
+        })
+        .await;
+    }
+
+    async fn check_undone(_: &TestApp, subdomain: &str) {
+        panic!("{subdomain}: there is no way back from a purge");
+    }
+}
+
+fn label(subdomain: &str) -> Subdomain {
+    Subdomain::parse(subdomain).unwrap()
+}
+
+#[tokio::test]
+async fn a_purge_killed_at_any_point_is_finished_and_leaves_no_orphan() {
+    killed_at_every_point::<PurgeTenant>().await;
+}
+
+#[tokio::test]
+async fn a_purge_of_which_everything_happens_twice_is_as_if_it_had_happened_once() {
+    everything_twice::<PurgeTenant>().await;
+}
+
+#[tokio::test]
+async fn a_purge_of_which_a_step_fails_waits_for_a_person_and_goes_on_from_there() {
+    failed_at_every_step::<PurgeTenant>().await;
+}
+
+#[tokio::test]
+async fn a_purge_goes_on_elsewhere_when_its_worker_freezes_and_no_late_write_counts() {
+    frozen_at_every_step::<PurgeTenant>().await;
+}

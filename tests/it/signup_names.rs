@@ -1,0 +1,95 @@
+//! Names that nobody gets from outside: reserved ones, and those that read like somebody's.
+
+use portero_kernel::Subdomain;
+use portero_testkit::{Answer, TestApp, new_password};
+use serde_json::json;
+
+async fn ask(app: &TestApp, subdomain: &str) -> Answer {
+    app.ask_for(subdomain).await.0
+}
+
+#[tokio::test]
+async fn what_is_refused_is_refused_alike_by_both_ways_to_ask() {
+    let app = TestApp::start().await;
+    app.sign_up("acme").await;
+    app.sign_up("acme-1").await;
+    for (name, code) in [
+        ("admin", "reserved"),
+        ("adrnin", "reserved"),
+        ("supp0rt", "reserved"),
+        ("acrne", "reserved"),
+        ("ac-me", "reserved"),
+        ("acmee", "reserved"),
+        ("xn--acme", "not-a-label"),
+        ("ab--cd", "not-a-label"),
+        ("12345", "not-a-label"),
+        ("-acme", "not-a-label"),
+        ("ac.me", "not-a-label"),
+        ("ab", "too-short"),
+    ] {
+        let refused = ask(&app, name).await.expect_problem(422, "invalid");
+        assert_eq!(refused.faults()[0], ("subdomain".to_owned(), code.to_owned()), "{name}");
+        assert!(!refused.text().contains("acme,"), "{name}: whose name it is like is nobody's business");
+        if !name.contains('.') {
+            let told = app.at_apex().get(&format!("/api/v1/subdomains/{name}")).await.expect(200).json();
+            assert_eq!(told, json!({ "available": false, "reason": code }), "{name}");
+        }
+    }
+    for name in ["acme-2", "acme-corp", "acme2"] {
+        let told = app.at_apex().get(&format!("/api/v1/subdomains/{name}")).await.expect(200).json();
+        assert_eq!(told, json!({ "available": true, "reason": null }), "{name}");
+        ask(&app, name).await.expect(202);
+    }
+}
+
+#[tokio::test]
+async fn of_names_that_read_alike_asked_for_at_once_one_wins() {
+    let app = TestApp::start().await;
+    let names = ["globex", "gl0bex", "g1obex", "glo-bex", "gllobex", "giobex"];
+    let answers = portero_testkit::join_all(names.map(|name| ask(&app, name))).await;
+    let won = answers.iter().filter(|answer| answer.status == 202).count();
+    assert_eq!(won, 1, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_operator_is_told_whose_name_it_is_like_and_may_have_it() {
+    let app = TestApp::start().await;
+    app.sign_up("acme").await;
+    let args = ["tenant", "create", "--name", "X", "--subdomain", "acrne", "--admin-email", "x@x.example"];
+    let args = [args.as_slice(), &["--admin-password-stdin"]].concat();
+    let refused = app.portero(&args).stdin(&new_password()).run().await.expect(1);
+    assert!(
+        refused.stderr.contains("acme") && refused.stderr.contains("--allow-look-alike"),
+        "{}",
+        refused.stderr
+    );
+    let args = [args.as_slice(), &["--allow-look-alike"]].concat();
+    drop(app.portero(&args).stdin(&new_password()).run().await.expect(0));
+}
+
+#[tokio::test]
+async fn the_registry_reads_names_as_the_kernel_does() {
+    let app = TestApp::start().await;
+    let session = app.peek().await;
+    let parts = [
+        "acme", "rn", "0", "1", "01", "10", "i", "vv", "v", "-", "--", "l", "ll", "o", "m", "w", "7", "r-n",
+        "00",
+    ];
+    let mut names = Vec::new();
+    for one in parts {
+        for two in parts {
+            for three in parts {
+                names.extend(Subdomain::parse(&format!("{one}{two}{three}")).ok());
+            }
+        }
+    }
+    assert!(names.len() > 2000, "{}", names.len());
+    let texts: Vec<&str> = names.iter().map(Subdomain::as_str).collect();
+    let rows = session
+        .query("SELECT public.name_skeleton(name) FROM unnest($1::text[]) WITH ORDINALITY AS n (name, place) ORDER BY place", &[&texts])
+        .await
+        .unwrap();
+    for (name, row) in names.iter().zip(rows) {
+        assert_eq!(row.get::<_, &str>(0), name.skeleton(), "{name}");
+    }
+}
