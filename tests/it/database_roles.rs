@@ -189,6 +189,9 @@ async fn what_a_role_sets_for_itself_neither_reaches_our_sessions_nor_outlives_a
     for setting in ["statement_timeout = 0", "default_transaction_read_only = on", "search_path = pg_temp"] {
         session.batch_execute(&format!("ALTER ROLE CURRENT_USER SET {setting}")).await.unwrap();
     }
+    // PostgreSQL prefers what is set for the one database.
+    let here = format!("ALTER ROLE CURRENT_USER IN DATABASE {} SET statement_timeout = 0", login.name);
+    session.batch_execute(&here).await.unwrap();
     let admin = app.cluster().superuser("postgres").await;
     let cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = $1";
     admin.execute(cut, &[&login.name]).await.unwrap();

@@ -277,6 +277,7 @@ pub(crate) async fn create_role(
             "{verb} ROLE {name} WITH {login} NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT {CONNECTION_LIMIT};
              COMMENT ON ROLE {name} IS {mark};
              ALTER ROLE {name} RESET ALL;
+             {resets}
              {settings}
              GRANT {name} TO CURRENT_USER"
         ))
