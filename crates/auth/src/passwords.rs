@@ -181,10 +181,26 @@ impl Passwords {
         let turn = timeout(PATIENCE, place.turn()).await.map_err(|_| AuthError::Busy)?;
         spawn_blocking(move || {
             let _held_until_computed = turn;
+            make_way();
             work()
         })
         .await
         .map_err(AuthError::Gone)?
+    }
+}
+
+/// From now on this thread, which is for work that blocks, lets others go first. A hash keeps a core busy for as long as some
+/// hundred requests do, and who waits for one doesn't notice a few milliseconds.
+fn make_way() {
+    // Elsewhere it would be about the whole process.
+    #[cfg(target_os = "linux")]
+    {
+        const NICE: i32 = 10;
+        thread_local!(static DONE: () = {
+            // A system that forbids it is one where everybody is alike.
+            let _ = rustix::process::setpriority_process(None, NICE);
+        });
+        DONE.with(|()| ());
     }
 }
 

@@ -37,10 +37,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// Connections that tenants may have.
-const CAPACITY: usize = 100;
-/// How often the new host is asked whether it is there.
+/// Connections that tenants may have: each of the registries takes all of them for its own, so that none is short.
+const CAPACITY: usize = 400;
+/// How often the new host is asked whether it is there, where that is timed.
 const ASK_AGAIN: Duration = Duration::from_millis(2);
+/// The same in a crowd: a hundred who ask every other millisecond would be the load that is measured.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// No preparation takes as long.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Each of the companies that are there already asks this often.
@@ -203,7 +205,7 @@ impl House {
             }
             sleep(Duration::from_millis(20)).await;
         };
-        let done = sign_up(self.portero.address, subdomain).await?;
+        let done = sign_up(self.portero.address, subdomain, ASK_AGAIN).await?;
         quiet.close().await;
         let job = self.registry.job_by_id(done.job).await?.context("the job is gone")?;
         let found = self.registry.tenant_origin(job.tenant).await?.map(|origin| origin.as_str());
@@ -259,7 +261,7 @@ struct Done {
     took: Duration,
 }
 
-async fn sign_up(address: SocketAddr, subdomain: &str) -> Result<Done> {
+async fn sign_up(address: SocketAddr, subdomain: &str, ask_again: Duration) -> Result<Done> {
     let body = serde_json::json!({
         "name": subdomain,
         "subdomain": subdomain,
@@ -281,7 +283,7 @@ async fn sign_up(address: SocketAddr, subdomain: &str) -> Result<Done> {
         match answer.status {
             200 => return Ok(Done { job, accepted, took }),
             _ if took > PATIENCE => bail!("{subdomain} answers {} after {PATIENCE:?}", answer.status),
-            _ => sleep(ASK_AGAIN).await,
+            _ => sleep(ask_again).await,
         }
     }
 }
@@ -346,7 +348,7 @@ async fn measures_of_crowd(
     let asking = Asking::begin(portero.address, &requests);
     let began = Instant::now();
     let names: Vec<_> = (0..args.crowd).map(|number| format!("crowd-{number}")).collect();
-    let served = join_all(names.iter().map(|name| sign_up(portero.address, name))).await;
+    let served = join_all(names.iter().map(|name| sign_up(portero.address, name, LOOK_AGAIN))).await;
     let took = began.elapsed();
     let (mut meanwhile, failed_meanwhile) = asking.end().await?;
     let refused: Vec<_> = served.iter().filter_map(|served| served.as_ref().err()).collect();

@@ -16,6 +16,7 @@ use portero_registry::{
     InvitationState, KeyAnswer, NewJob, NewTenant, RegistryError, SignUpKey, TenantLogin, Terms, Token,
 };
 use std::net::IpAddr;
+use tokio::try_join;
 use uuid::Uuid;
 
 /// How many companies may be in the making at once, unless set: what some minutes' work is.
@@ -213,7 +214,7 @@ impl Control {
         look_alike: LookAlike,
     ) -> Result<SignedUp, SignUpError> {
         let checked = Checked::parse(&self.passwords, form, names).await?;
-        let terms = Terms { look_alikes: look_alike == LookAlike::Allowed, ..Terms::default() };
+        let terms = Terms { look_alikes: look_alike.is_allowed(), ..Terms::default() };
         let subdomain = checked.subdomain.clone();
         self.begin(checked, &terms, None).await.map_err(|refused| match refused {
             Refused::LookAlike(other) => SignUpError::LookAlike(subdomain, other),
@@ -341,9 +342,10 @@ impl Control {
         if self.registry.subdomain_taken(&checked.subdomain).await.map_err(SignUpError::from)? {
             return Err(SignUpError::Taken(checked.subdomain).into());
         }
-        let servers = self.servers_with_room().await?;
-        let hash =
-            self.passwords.hash(Claimant::Platform, &checked.password).await.map_err(SignUpError::from)?;
+        // While the password is hashed, the servers are asked.
+        let (servers, hash) = try_join!(self.servers_with_room(), async {
+            Ok::<_, SignUpError>(self.passwords.hash(Claimant::Platform, &checked.password).await?)
+        })?;
         let secret = create_tenant::Admin::to_secret(&checked.email, hash);
         let company = NewCompany { company: checked.company, subdomain: checked.subdomain, secret, claim };
         self.write_down(company, &servers, terms).await
@@ -392,6 +394,18 @@ pub enum LookAlike {
     Allowed,
     /// It may not.
     Refused,
+}
+
+impl LookAlike {
+    /// As a door was told.
+    #[must_use]
+    pub const fn allowed_if(told: bool) -> Self {
+        if told { Self::Allowed } else { Self::Refused }
+    }
+
+    pub(crate) fn is_allowed(self) -> bool {
+        self == Self::Allowed
+    }
 }
 
 struct NewCompany<'a> {

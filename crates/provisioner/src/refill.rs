@@ -11,7 +11,7 @@ use crate::{
     spares::{SpareError, discard, make, reconcile},
     templates::{self, Template, maintenance},
 };
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::future::join_all;
 use portero_kernel::{ServerId, with_causes};
 use portero_registry::{
     Bell, Channel, Refilled, Registry, ServerRow, ServerStatus, SpareRow, SpareState, Stopped,
@@ -28,8 +28,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_millis(500);
 /// How long one round may take. A server that hangs would hold it for ever.
 const ROUND: Duration = Duration::from_secs(120);
-/// Spares that are made at the same time on one server.
-const AT_ONCE: usize = 2;
 /// After the first failure; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
@@ -199,14 +197,12 @@ impl Refill {
         Ok(ready.into_iter().filter(|spare| lost.iter().all(|lost| lost.id != spare.id)).collect())
     }
 
+    /// One after the other: nobody waits for them, and somebody may be served meanwhile.
     async fn make(&self, server: &ServerRow, template: &Template, count: usize) -> Result<(), SpareError> {
-        let made: Vec<_> = stream::iter(0..count)
-            .map(|_| make(&self.registry, server, template))
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        let made: Result<Vec<()>, _> = made.into_iter().collect();
+        for _ in 0..count {
+            make(&self.registry, server, template).await?;
+        }
         tracing::debug!(server = server.name, count, "spares were made");
-        made.map(|_| ())
+        Ok(())
     }
 }

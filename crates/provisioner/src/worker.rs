@@ -3,7 +3,7 @@
 use crate::{engine::LEASE, points, workflows};
 use portero_kernel::{JobId, with_causes};
 use portero_registry::{Bell, Channel, Claim, JobStatus, Registry, RegistryError};
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZero, sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -26,7 +26,9 @@ pub struct WorkerOptions {
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { at_once: 4, look_every: Duration::from_secs(2) }
+        // More would make none of them sooner there, and those who are served wait longer for a core.
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { at_once: cores.max(2), look_every: Duration::from_secs(2) }
     }
 }
 
