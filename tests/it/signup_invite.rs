@@ -117,3 +117,24 @@ async fn what_was_taken_back_or_is_over_opens_nothing() {
         drop(app.portero(&args).run().await.expect(2));
     }
 }
+
+#[tokio::test]
+async fn an_invitation_whose_company_came_to_nothing_is_good_again() {
+    let app = TestApp::builder()
+        .env("PORTERO_SIGNUP_MODE", "invite")
+        .failpoints("acme/verify::before=return")
+        .start()
+        .await;
+    let (_, token) = invite(&app, &[]).await;
+    let asked = app.at_apex().post("/api/v1/tenants", &body("acme", &token)).await.expect(202).json();
+    app.job_at_rest(asked["job"].as_str().unwrap()).await;
+    let listed = app.portero(&["--json", "invite", "list"]).run().await.expect(0).json();
+    assert_eq!((&listed[0]["state"], &listed[0]["tenant"]), (&json!("open"), &Value::Null));
+    let asked = app.at_apex().post("/api/v1/tenants", &body("globex", &token)).await.expect(202).json();
+    app.job_at_rest(asked["job"].as_str().unwrap()).await;
+    app.guest("globex").get("/api/v1/ping").await.expect(200);
+    app.at_apex()
+        .post("/api/v1/tenants", &body("hooli", &token))
+        .await
+        .expect_problem(403, "invitation-needed");
+}

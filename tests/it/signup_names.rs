@@ -68,6 +68,23 @@ async fn an_operator_is_told_whose_name_it_is_like_and_may_have_it() {
 }
 
 #[tokio::test]
+async fn a_company_is_renamed_to_what_reads_like_another_only_if_that_is_meant() {
+    let app = TestApp::start().await;
+    app.sign_up("acme").await;
+    app.sign_up("globex").await;
+    let refused = app.portero(&["tenant", "rename", "globex", "acrne"]).run().await.expect(1);
+    assert!(refused.stderr.contains("reads like acme"), "{}", refused.stderr);
+    let path = "/admin/v1/tenants/globex/rename";
+    let asked = app.operator("POST", path).await.json(&json!({ "to": "acrne" }));
+    let told = asked.send().await.expect_problem(409, "taken");
+    assert!(told.text().contains("allow_look_alike"), "{}", told.text());
+    // A company's own name reads like itself.
+    drop(app.portero(&["tenant", "rename", "acme", "ac-me"]).run().await.expect(0));
+    let asked = app.operator("POST", path).await.json(&json!({ "to": "acrne", "allow_look_alike": true }));
+    assert_eq!(asked.send().await.expect(200).json()["subdomain"], "acrne");
+}
+
+#[tokio::test]
 async fn the_registry_reads_names_as_the_kernel_does() {
     let app = TestApp::start().await;
     let session = app.peek().await;

@@ -136,7 +136,7 @@ fn schemas() -> Value {
         "NewTenantAccepted": object(&[("id", "uuid"), ("name", "string"), ("subdomain", "string"), ("status", "string"), ("url", "string"), ("job", "uuid")], &[]),
         "Pause": object(&[], &[("reason", "string"), ("drain_secs", "integer")]),
         "Weight": object(&[("weight", "integer")], &[]),
-        "Rename": object(&[("to", "string")], &[]),
+        "Rename": object(&[("to", "string")], &[("allow_look_alike", "boolean")]),
         "Delete": object(&[("confirm", "string")], &[("drain_secs", "integer")]),
         "PurgeRequest": object(&[("confirm", "string")], &[("before_grace", "boolean")]),
         "Purge": object(&[("job", "uuid"), ("purged", "object?")], &[]),

@@ -3,6 +3,7 @@
 
 use portero_control::{JobError, OperatorError, ServerError, SignUpError, TenantError};
 use portero_edge::{Kind, Problem};
+use portero_kernel::Subdomain;
 
 /// Whether the body repeats what is about to be harmed.
 pub(crate) fn confirmed(name: &str, typed: &str) -> Result<(), Problem> {
@@ -20,6 +21,7 @@ pub(crate) fn tenant(error: TenantError) -> Problem {
         TenantError::NotFound(_) => Kind::NotFound,
         TenantError::NewName(..) => Kind::Invalid,
         TenantError::Taken(_) => return Problem::taken("to").detail(told),
+        TenantError::LookAlike(name, other) => return look_alike("to", &name, &other),
         _ => Kind::Conflict,
     };
     Problem::new(kind).detail(told)
@@ -61,10 +63,14 @@ pub(crate) fn sign_up(error: SignUpError) -> Problem {
     match error {
         SignUpError::Invalid(errors) => Problem::invalid(errors),
         SignUpError::Taken(_) => Problem::taken("subdomain"),
-        SignUpError::LookAlike(name, other) => Problem::taken("subdomain").detail(format!(
-            "{name} reads like {other}, which is another company's: `allow_look_alike` to have it nonetheless"
-        )),
+        SignUpError::LookAlike(name, other) => look_alike("subdomain", &name, &other),
         SignUpError::Registry(error) => error.into(),
         error => Problem::new(Kind::Overloaded).detail(error.to_string()),
     }
+}
+
+fn look_alike(field: &'static str, name: &Subdomain, other: &str) -> Problem {
+    Problem::taken(field).detail(format!(
+        "{name} reads like {other}, which is another company's or held for one: `allow_look_alike` to have it nonetheless"
+    ))
 }

@@ -64,7 +64,7 @@ pub(crate) async fn create(operator: Operator, Json(body): Json<NewTenant>) -> A
         email: &body.admin.email,
         password: &body.admin.password,
     };
-    let look_alike = if body.allow_look_alike { LookAlike::Allowed } else { LookAlike::Refused };
+    let look_alike = LookAlike::allowed_if(body.allow_look_alike);
     let taken_on = operator.control().create_tenant(&form, FieldNames::API, look_alike).await;
     let taken_on = taken_on.map_err(crate::problems::sign_up)?;
     Ok(HttpResponse::Accepted().json(json!({
@@ -132,6 +132,9 @@ pub(crate) async fn weight(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rename {
     to: String,
+    /// To have the name though it reads like another company's.
+    #[serde(default)]
+    allow_look_alike: bool,
 }
 
 pub(crate) async fn rename(
@@ -140,7 +143,11 @@ pub(crate) async fn rename(
     Json(body): Json<Rename>,
 ) -> Answer {
     Ok(HttpResponse::Ok().json(
-        operator.control().rename(&label(&subdomain)?, &body.to).await.map_err(crate::problems::tenant)?,
+        operator
+            .control()
+            .rename(&label(&subdomain)?, &body.to, LookAlike::allowed_if(body.allow_look_alike))
+            .await
+            .map_err(crate::problems::tenant)?,
     ))
 }
 

@@ -76,7 +76,7 @@ impl Control {
         names: FieldNames,
         look_alike: LookAlike,
     ) -> Result<SignedUp, SignUpError> {
-        let allowed = look_alike == LookAlike::Allowed;
+        let allowed = look_alike.is_allowed();
         let details =
             json!({ "name": cut(form.company), "asked": cut(form.subdomain), "look_alike": allowed });
         let act = Act { verb: "tenant.create", subdomain: None, details };
@@ -152,10 +152,17 @@ impl Control {
     /// says so.
     ///
     /// # Errors
-    /// [`TenantError::NewName`] for a name that can't be had, [`TenantError::Taken`], and the others.
-    pub async fn rename(&self, subdomain: &Subdomain, to: &str) -> Result<Change, TenantError> {
-        let act = Act::of("tenant.rename", subdomain, json!({ "to": cut(to) }));
-        self.done(act, async |control| control.do_rename(subdomain, to).await).await
+    /// [`TenantError::NewName`] for a name that can't be had, [`TenantError::Taken`], [`TenantError::LookAlike`], and the
+    /// others.
+    pub async fn rename(
+        &self,
+        subdomain: &Subdomain,
+        to: &str,
+        look_alike: LookAlike,
+    ) -> Result<Change, TenantError> {
+        let details = json!({ "to": cut(to), "look_alike": look_alike.is_allowed() });
+        let act = Act::of("tenant.rename", subdomain, details);
+        self.done(act, async |control| control.do_rename(subdomain, to, look_alike).await).await
     }
 
     /// Deletes tenants, all that can be or none: every request is answered `tenant-deleted`, their roles are fenced out,

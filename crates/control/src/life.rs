@@ -3,7 +3,7 @@
 //! Each change is one transaction that the routers hear of, and what must follow it can be repeated: a command that was
 //! killed on the way is finished by calling it again. Changes of one tenant exclude each other by its lock.
 
-use crate::{Change, Control, Known, TenantError, signup::new_subdomain};
+use crate::{Change, Control, Known, LookAlike, TenantError, signup::new_subdomain};
 use portero_kernel::{JobId, RoleName, Subdomain, TenantId};
 use portero_provisioner::{fence, workflows};
 use portero_registry::{FormerSubdomain, JobStatus, RegistryError, TenantRow, TenantStatus};
@@ -75,7 +75,12 @@ pub enum Grace {
 }
 
 impl Control {
-    pub(crate) async fn do_rename(&self, subdomain: &Subdomain, to: &str) -> Result<Change, TenantError> {
+    pub(crate) async fn do_rename(
+        &self,
+        subdomain: &Subdomain,
+        to: &str,
+        look_alike: LookAlike,
+    ) -> Result<Change, TenantError> {
         let to = new_subdomain(to).map_err(|refusal| TenantError::NewName(to.to_owned(), refusal))?;
         let (tenant, lock) = match self.find_and_lock(subdomain).await {
             // It was done, and the answer lost.
@@ -87,8 +92,13 @@ impl Control {
             lock.close().await;
             return self.nothing_new(&to).await;
         }
-        let clock = match self.registry.tenant_rename(tenant.id, &tenant.subdomain, &to).await {
+        let clock = match self
+            .registry
+            .tenant_rename(tenant.id, &tenant.subdomain, &to, look_alike.is_allowed())
+            .await
+        {
             Err(RegistryError::SubdomainTaken) => return Err(TenantError::Taken(to)),
+            Err(RegistryError::LookAlike(other)) => return Err(TenantError::LookAlike(to, other)),
             renamed => renamed?.ok_or_else(|| TenantError::Changed(subdomain.clone()))?,
         };
         lock.close().await;

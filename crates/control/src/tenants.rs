@@ -126,6 +126,11 @@ pub enum TenantError {
     /// A name that is somebody's, or was not long ago.
     #[error("the subdomain {0} is taken, or was given up by another tenant not long enough ago")]
     Taken(Subdomain),
+    /// A name that can be mistaken for another's.
+    #[error(
+        "{0} reads like {1}, which is another company's or held for one: say --allow-look-alike to have it nonetheless"
+    )]
+    LookAlike(Subdomain, String),
     /// It is still being made.
     #[error("{0} is still being created: wait until that is done")]
     Provisioning(Subdomain),

@@ -14,6 +14,7 @@ mod jobs;
 mod life;
 mod lines;
 mod listings;
+mod names;
 mod operators;
 mod outbox;
 mod routers;

@@ -1,7 +1,11 @@
 //! Names that were given up, and the end of a tenant: deleted with its data kept for a while, then purged, of which a
 //! tombstone is left. Who may change what, and in which order, is said by `control` and by the purge's workflow.
 
-use crate::{Lease, NewJob, Registry, RegistryError, Result, TenantStatus, route_changed_in_txn};
+use crate::{
+    Lease, NewJob, Registry, RegistryError, Result, TenantStatus,
+    names::{NameFor, name_check_in_txn, name_lock_in_txn},
+    route_changed_in_txn,
+};
 use deadpool_postgres::Transaction;
 use portero_kernel::{DatabaseName, JobId, ServerId, Subdomain, TenantId};
 use portero_pg::{lock_key, violated_constraint};
@@ -134,10 +138,19 @@ impl Registry {
     /// not there to be renamed.
     ///
     /// # Errors
-    /// [`RegistryError::SubdomainTaken`] where another has the name, or gave it up not long enough ago.
-    pub async fn tenant_rename(&self, id: TenantId, from: &Subdomain, to: &Subdomain) -> Result<Option<i64>> {
+    /// [`RegistryError::SubdomainTaken`] where another has the name, it is held for another, or another gave it up not long
+    /// enough ago; [`RegistryError::LookAlike`] where it reads like such a name and `look_alikes` are not let pass.
+    pub async fn tenant_rename(
+        &self,
+        id: TenantId,
+        from: &Subdomain,
+        to: &Subdomain,
+        look_alikes: bool,
+    ) -> Result<Option<i64>> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
+        name_lock_in_txn(&txn, to).await?;
+        name_check_in_txn(&txn, to, look_alikes, NameFor::Tenant(id)).await?;
         let renamed = txn
             .execute(
                 "UPDATE tenants SET subdomain = $3

@@ -4,7 +4,10 @@
 //! Every question that decides is asked inside that transaction, behind a lock on how the name reads: two sign-ups for one
 //! name, or for two that read alike, come one after the other.
 
-use crate::{Mail, NewJob, NewTenant, Registry, RegistryError, Result};
+use crate::{
+    Mail, NewJob, NewTenant, Registry, RegistryError, Result,
+    names::{NameFor, name_check_in_txn, name_lock_in_txn},
+};
 use deadpool_postgres::Transaction;
 use portero_kernel::{CompanyName, EmailAddress, JobId, SecretString, Subdomain, TenantId};
 use portero_pg::{lock_key, violated_constraint};
@@ -220,7 +223,7 @@ impl Registry {
             Some(Token::Invitation(digest)) => invitation_use_in_txn(&txn, digest, tenant.id).await?,
             None => {}
         }
-        name_check_in_txn(&txn, tenant.subdomain, terms.look_alikes, None).await?;
+        name_check_in_txn(&txn, tenant.subdomain, terms.look_alikes, NameFor::Anybody).await?;
         self.job_insert_with_tenant_in_txn(&txn, job, tenant).await?;
         // By now this transaction holds the route clock, as every other that takes a company on: the count is exact.
         if let Some(limit) = terms.in_flight
@@ -266,7 +269,7 @@ impl Registry {
         if let Some(key) = key {
             key_insert_in_txn(&txn, key, new.company, new.subdomain, None).await?;
         }
-        name_check_in_txn(&txn, new.subdomain, false, Some(&email)).await?;
+        name_check_in_txn(&txn, new.subdomain, false, NameFor::Email(&email)).await?;
         pending_bounds_in_txn(&txn, &new.network, &email, &domain).await?;
         let id = Uuid::now_v7();
         txn.execute(
@@ -356,7 +359,7 @@ impl Registry {
     pub async fn name_check(&self, name: &Subdomain) -> Result<()> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
-        name_check_in_txn(&txn, name, false, None).await
+        name_check_in_txn(&txn, name, false, NameFor::Anybody).await
     }
 
     /// Writes an invitation.
@@ -453,13 +456,6 @@ impl Registry {
     }
 }
 
-/// Until the transaction ends, nobody else decides about a name that reads like this.
-async fn name_lock_in_txn(txn: &Transaction<'_>, name: &Subdomain) -> Result<()> {
-    let key = lock_key(&format!("portero.name.{}", name.skeleton()));
-    txn.execute("SELECT pg_advisory_xact_lock($1)", &[&key]).await?;
-    Ok(())
-}
-
 /// Keeps a key; one whose time is over makes room.
 async fn key_insert_in_txn(
     txn: &Transaction<'_>,
@@ -514,30 +510,11 @@ async fn invitation_use_in_txn(txn: &Transaction<'_>, token: &[u8; 32], tenant: 
     if used == 1 { Ok(()) } else { Err(RegistryError::TokenSpent) }
 }
 
-/// Refuses a name that is a company's or held for one, unless by `own` address, and one that reads like such a name, unless
-/// those are let pass.
-async fn name_check_in_txn(
-    txn: &Transaction<'_>,
-    name: &Subdomain,
-    look_alikes: bool,
-    own: Option<&[u8; 32]>,
-) -> Result<()> {
-    let row = txn
-        .query_opt(
-            "SELECT subdomain FROM (
-                 SELECT subdomain FROM tenants WHERE skeleton = public.name_skeleton($1)
-                 UNION ALL
-                 SELECT subdomain FROM signup_pending
-                 WHERE skeleton = public.name_skeleton($1) AND expires_at > now() AND ($2::bytea IS NULL OR email <> $2)
-             ) AS same ORDER BY subdomain <> $1 LIMIT 1",
-            &[&name.as_str(), &own.map(<[u8; 32]>::as_slice)],
-        )
-        .await?;
-    match row.as_ref().map(|row| row.get::<_, &str>(0)) {
-        Some(found) if found == name.as_str() => Err(RegistryError::SubdomainTaken),
-        Some(found) if !look_alikes => Err(RegistryError::LookAlike(found.to_owned())),
-        _ => Ok(()),
-    }
+/// Lets the invitation be used again that a company was made by, where that came to nothing.
+pub(crate) async fn invitation_give_back_in_txn(txn: &Transaction<'_>, tenant: TenantId) -> Result<()> {
+    let sql = "UPDATE invitations SET used_at = NULL, tenant_id = NULL WHERE tenant_id = $1";
+    txn.execute(sql, &[&tenant.uuid()]).await?;
+    Ok(())
 }
 
 async fn pending_bounds_in_txn(

@@ -2,6 +2,7 @@
 
 use crate::{
     Lease, Origin, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of,
+    signups::invitation_give_back_in_txn,
 };
 use deadpool_postgres::Transaction;
 use portero_kernel::{
@@ -313,6 +314,7 @@ impl Registry {
         lease.check_in_txn(&txn).await?;
         let gone = txn.execute("DELETE FROM tenants WHERE id = $1", &[&id.uuid()]).await?;
         if gone == 1 {
+            invitation_give_back_in_txn(&txn, id).await?;
             route_changed_in_txn(&txn, id).await?;
         }
         txn.commit().await?;
@@ -336,7 +338,9 @@ impl Registry {
             )
             .await?;
         if let Some(row) = &gone {
-            route_changed_in_txn(&txn, TenantId::from(row.get::<_, Uuid>(0))).await?;
+            let id = TenantId::from(row.get::<_, Uuid>(0));
+            invitation_give_back_in_txn(&txn, id).await?;
+            route_changed_in_txn(&txn, id).await?;
         }
         txn.commit().await?;
         Ok(gone.is_some())

@@ -104,7 +104,7 @@ pub(crate) async fn run(
             let password = read_password(admin_password_stdin)?;
             let form =
                 SignUp { company: &name, subdomain: &subdomain, email: &admin_email, password: &password };
-            let look_alike = if allow_look_alike { LookAlike::Allowed } else { LookAlike::Refused };
+            let look_alike = LookAlike::allowed_if(allow_look_alike);
             create(&direct, &form, look_alike, no_wait, output).await
         }
         TenantCommand::List => list(&direct, output).await,

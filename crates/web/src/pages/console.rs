@@ -4,7 +4,7 @@
 use super::{Frame, ServerBudget};
 use crate::text::{
     Breaker, Lang, StepKey,
-    console::{JobState, Order, Outcome, Refused, Section, TenantState, Trouble},
+    console::{JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble},
 };
 use askama::Template;
 
@@ -407,6 +407,11 @@ impl ActPage<'_> {
         (self.frame.w.console.type_it)(self.subdomain)
     }
 
+    /// Asked once it was said that the name reads like another's.
+    fn may_look_alike(&self) -> bool {
+        matches!(self.refused, Some(Refused::LookAlike))
+    }
+
     fn drains(&self) -> bool {
         matches!(self.act, Act::Pause | Act::Delete)
     }
@@ -441,7 +446,9 @@ impl JobPage<'_> {
 
     /// A step in words; one of a workflow that has none is called as in the log.
     fn step_name<'s>(&self, step: &'s StepRow) -> &'s str {
-        StepKey::from_code(&step.name).map_or(step.name.as_str(), |key| self.frame.w.step(key))
+        let made = StepKey::from_code(&step.name).map(|key| self.frame.w.step(key));
+        let removed = || PurgeStep::from_code(&step.name).map(|key| self.frame.w.console.purge_step(key));
+        made.or_else(removed).unwrap_or(&step.name)
     }
 
     fn step_state<'s>(&self, step: &'s StepRow) -> &'s str {

@@ -146,12 +146,30 @@ coded! {
         Changed = "changed",
         /// The name can't be had.
         Name = "name",
+        /// The name reads like another's.
+        LookAlike = "look-alike",
         /// More deletions than may be.
         TooMany = "too-many",
         /// Its data is to be kept.
         InGrace = "in-grace",
         /// Its server doesn't do it.
         Server = "server",
+    }
+}
+
+coded! {
+    /// A step of removing a company for good, by its name in the job.
+    PurgeStep {
+        /// The door is shut in the database itself.
+        Fence = "fence",
+        /// The database goes.
+        DropDatabase = "drop_database",
+        /// The login role goes.
+        DropRole = "drop_role",
+        /// A tombstone takes the company's place.
+        Bury = "bury",
+        /// All there was is looked for.
+        Prove = "prove",
     }
 }
 
@@ -269,6 +287,7 @@ pub struct ConsoleWords {
     pub purge_title: fn(&str) -> String,
     pub purge_text: &'static str,
     pub waive: &'static str,
+    pub look_alike: &'static str,
     pub kept_until: &'static str,
     pub deleted_at: &'static str,
     pub former: &'static str,
@@ -292,6 +311,7 @@ pub struct ConsoleWords {
     pub(super) trouble: fn(Trouble) -> (&'static str, &'static str),
     pub(super) outcome_word: fn(Outcome) -> &'static str,
     pub(super) refused: fn(Refused) -> &'static str,
+    pub(super) purge_step: fn(PurgeStep) -> &'static str,
     pub(super) order_word: fn(Order) -> &'static str,
 }
 
@@ -343,7 +363,13 @@ impl ConsoleWords {
         }
     }
 
-    /// Why something was not done.
+    /// A step of a company's end.
+    #[must_use]
+    pub fn purge_step(&self, step: PurgeStep) -> &'static str {
+        (self.purge_step)(step)
+    }
+
+    /// Why it was not done.
     #[must_use]
     pub fn refused(&self, refused: Refused) -> &'static str {
         (self.refused)(refused)
@@ -377,6 +403,7 @@ mod tests {
             Trouble::ALL.iter().for_each(|t| says(w.trouble(*t).0));
             Outcome::ALL.iter().for_each(|o| says(w.outcome(*o)));
             Refused::ALL.iter().for_each(|r| says(w.refused(*r)));
+            PurgeStep::ALL.iter().for_each(|s| says(w.purge_step(*s)));
             Order::ALL.iter().for_each(|o| says(w.order_word(*o)));
             assert_eq!(w.tenant_state("of-another-world"), "of-another-world");
         }

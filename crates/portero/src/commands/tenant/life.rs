@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use clap::Args;
-use portero_control::{Change, Grace, Known, Purge, PurgedView};
+use portero_control::{Change, Grace, Known, LookAlike, Purge, PurgedView};
 use portero_kernel::{JobId, Subdomain};
 use std::{process::ExitCode, time::Duration};
 use time::OffsetDateTime;
@@ -24,6 +24,9 @@ pub(crate) struct RenameArgs {
     subdomain: String,
     /// The one it gets
     new: String,
+    /// Even if that reads like another company's
+    #[arg(long)]
+    allow_look_alike: bool,
 }
 
 #[derive(Args)]
@@ -52,7 +55,8 @@ pub(crate) struct PurgeArgs {
 }
 
 pub(super) async fn rename(direct: &Direct, args: &RenameArgs, output: Output) -> Result<ExitCode, Failure> {
-    let change = direct.control.rename(&label(&args.subdomain)?, &args.new).await?;
+    let look_alike = LookAlike::allowed_if(args.allow_look_alike);
+    let change = direct.control.rename(&label(&args.subdomain)?, &args.new, look_alike).await?;
     output.json(&change);
     let tenant = &change.tenant;
     if change.already {

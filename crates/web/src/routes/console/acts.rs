@@ -7,7 +7,7 @@ use crate::{
     text::console::{Outcome, Refused, Section},
 };
 use actix_web::{HttpResponse, http::StatusCode, web};
-use portero_control::{Grace, JobError, TenantError};
+use portero_control::{Grace, JobError, LookAlike, TenantError};
 use portero_edge::{Form, Kind, Problem, read};
 use portero_kernel::{JobId, Subdomain};
 use serde::Deserialize;
@@ -63,6 +63,8 @@ pub(super) struct ActForm {
     drain: String,
     #[serde(default, rename = "new")]
     new_name: String,
+    #[serde(default)]
+    look_alike: String,
     #[serde(default)]
     waive: String,
 }
@@ -161,7 +163,11 @@ async fn do_to_tenant(desk: &Desk, subject: &Subject, form: &ActForm, act: Act) 
             let reason = Some(reason.as_str()).filter(|reason| !reason.is_empty());
             control.pause(&name, reason, drain).await.map(|_| (path, Outcome::Paused))
         }
-        Act::Rename => control.rename(&name, form.new_name.trim()).await.map(|_| (path, Outcome::Renamed)),
+        Act::Rename => {
+            let look_alike = LookAlike::allowed_if(form.look_alike == "yes");
+            let renamed = control.rename(&name, form.new_name.trim(), look_alike).await;
+            renamed.map(|_| (path, Outcome::Renamed))
+        }
         Act::Delete => control.delete(&[name], drain).await.map(|_| (path, Outcome::Deleted)),
         Act::Purge => {
             let grace = if form.waive == "yes" { Grace::Waive } else { Grace::Respect };
@@ -184,6 +190,7 @@ fn refusal(error: TenantError) -> Result<Refused, Problem> {
         TenantError::Registry(error) => Err(error.into()),
         TenantError::NotFound(_) => Err(Problem::new(Kind::NotFound)),
         TenantError::NewName(..) | TenantError::Taken(_) => Ok(Refused::Name),
+        TenantError::LookAlike(..) => Ok(Refused::LookAlike),
         TenantError::TooMany { .. } => Ok(Refused::TooMany),
         TenantError::InGrace { .. } => Ok(Refused::InGrace),
         TenantError::Server(_) => Ok(Refused::Server),

@@ -1,6 +1,8 @@
 //! The console's words in English.
 
-use super::{ConsoleWords, JobKind, JobState, Order, Outcome, Refused, Section, TenantState, Trouble};
+use super::{
+    ConsoleWords, JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble,
+};
 
 /// The table.
 pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
@@ -102,6 +104,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     purge_title: |subdomain| format!("Purge {subdomain} for good?"),
     purge_text: "The database, the role and every secret are removed, and proven to be gone. There is no way back.",
     waive: "Do it though its 30 days are not over",
+    look_alike: "Take the name though it reads like another",
     kept_until: "Data kept until",
     deleted_at: "Deleted",
     former: "Former subdomains",
@@ -217,6 +220,13 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Outcome::Abandoned => "The job was given up.",
         Outcome::Looked => "The servers were compared with the registry just now.",
     },
+    purge_step: |step| match step {
+        PurgeStep::Fence => "Shutting the door in the database",
+        PurgeStep::DropDatabase => "Dropping the database",
+        PurgeStep::DropRole => "Dropping its role",
+        PurgeStep::Bury => "Putting a tombstone in its place",
+        PurgeStep::Prove => "Proving that nothing is left",
+    },
     refused: |refused| match refused {
         Refused::NotTyped => "What you typed is not its subdomain. Nothing was done.",
         Refused::NoSeconds => "That is no number from 0 to 60. Nothing was done.",
@@ -225,6 +235,9 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         }
         Refused::Name => {
             "That subdomain can't be had: it is taken, reserved, in quarantine, or no subdomain. Nothing was done."
+        }
+        Refused::LookAlike => {
+            "The name reads like another company's, or like one held for somebody. Nothing was done."
         }
         Refused::TooMany => "Too many companies were deleted in the last 24 hours. Nothing was done.",
         Refused::InGrace => "Its data is to be kept for 30 days, and they are not over. Nothing was done.",

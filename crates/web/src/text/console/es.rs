@@ -1,6 +1,8 @@
 //! The console's words in Spanish.
 
-use super::{ConsoleWords, JobKind, JobState, Order, Outcome, Refused, Section, TenantState, Trouble};
+use super::{
+    ConsoleWords, JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble,
+};
 
 /// The table.
 pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
@@ -102,6 +104,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     purge_title: |subdomain| format!("¿Eliminar {subdomain} para siempre?"),
     purge_text: "Se eliminan la base de datos, el rol y cada secreto, y se prueba que no están. No hay vuelta atrás.",
     waive: "Hacerlo aunque no hayan pasado sus 30 días",
+    look_alike: "Tomar el nombre aunque se lea como otro",
     kept_until: "Datos conservados hasta",
     deleted_at: "Borrada",
     former: "Subdominios anteriores",
@@ -219,12 +222,22 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Outcome::Abandoned => "El trabajo quedó abandonado.",
         Outcome::Looked => "Los servidores se acaban de comparar con el registro.",
     },
+    purge_step: |step| match step {
+        PurgeStep::Fence => "Cerrar la puerta en la base de datos",
+        PurgeStep::DropDatabase => "Eliminar la base de datos",
+        PurgeStep::DropRole => "Eliminar su rol",
+        PurgeStep::Bury => "Poner una lápida en su lugar",
+        PurgeStep::Prove => "Probar que no queda nada",
+    },
     refused: |refused| match refused {
         Refused::NotTyped => "Lo que escribiste no es su subdominio. No se hizo nada.",
         Refused::NoSeconds => "Eso no es un número de 0 a 60. No se hizo nada.",
         Refused::Changed => "Cambió mientras tanto, o está en un estado que no lo permite. No se hizo nada.",
         Refused::Name => {
             "Ese subdominio no se puede tener: está ocupado, reservado, en cuarentena o no lo es. No se hizo nada."
+        }
+        Refused::LookAlike => {
+            "El nombre se lee como el de otra empresa, o como uno reservado para alguien. No se hizo nada."
         }
         Refused::TooMany => "Se borraron demasiadas empresas en las últimas 24 horas. No se hizo nada.",
         Refused::InGrace => "Sus datos se conservan 30 días, y no han pasado. No se hizo nada.",
