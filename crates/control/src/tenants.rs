@@ -69,7 +69,7 @@ pub struct Change {
 #[derive(Debug, thiserror::Error)]
 pub enum TenantError {
     /// Nobody has the subdomain.
-    #[error("no tenant has the subdomain {0}")]
+    #[error("no tenant has the subdomain {0}: portero tenant list shows them all")]
     NotFound(Subdomain),
     /// Nobody has it any more.
     #[error("{was} is called {now} now")]

@@ -12,6 +12,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::ParseIntError,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -187,10 +188,7 @@ impl Raw {
                 Ok(SecretString::from(url))
             })
             .transpose()?;
-        let base_domain = self
-            .base_domain
-            .map(|name| HostName::parse(&name).map_err(|error| bad("base_domain", &name, error)))
-            .transpose()?;
+        let base_domain = self.base_domain.map(|name| host("base_domain", &name)).transpose()?;
         let https = self
             .public_scheme
             .map(|scheme| match scheme.as_str() {
@@ -201,13 +199,15 @@ impl Raw {
             .transpose()?;
         let trusted_proxies = match self.trusted_proxies {
             None => vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
-            Some(list) => list.iter().map(|entry| parse("trusted_proxies", entry)).collect::<Result<_>>()?,
+            Some(list) => {
+                let address = |entry: &String| {
+                    entry.parse().map_err(|_| bad("trusted_proxies", entry, "an IP address is meant"))
+                };
+                list.iter().map(address).collect::<Result<_>>()?
+            }
         };
-        let admin_hosts = self.admin_hosts.unwrap_or_default().into_iter().map(|name| {
-            HostName::parse(&name)
-                .map(|host| host.to_string())
-                .map_err(|error| bad("admin_hosts", &name, error))
-        });
+        let admin_hosts = self.admin_hosts.unwrap_or_default();
+        let admin_hosts = admin_hosts.iter().map(|name| Ok(host("admin_hosts", name)?.to_string()));
         let admin_hosts = admin_hosts.collect::<Result<_>>()?;
         let signup_mode = match self.signup_mode.as_deref() {
             None => SignUpMode::default(),
@@ -238,8 +238,8 @@ impl Raw {
             base_domain,
             https,
             public_port: self.public_port,
-            listen: parse("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?,
-            admin_listen: parse("admin_listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?,
+            listen: socket("listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?,
+            admin_listen: socket("admin_listen", self.admin_listen.as_deref().unwrap_or("127.0.0.1:8081"))?,
             admin_hosts,
             data_dir: self.data_dir.map_or_else(|| PathBuf::from(".portero"), PathBuf::from),
             pg_bin_dir: self.pg_bin_dir.map(PathBuf::from),
@@ -284,11 +284,19 @@ fn master_key(text: Option<String>, file: Option<String>) -> Result<Option<Maste
     }
 }
 
-fn parse<T: FromStr>(key: &str, value: &str) -> Result<T>
-where
-    T::Err: fmt::Display,
-{
-    value.parse().map_err(|error| bad(key, value, error))
+fn parse<T: FromStr<Err = ParseIntError>>(key: &str, value: &str) -> Result<T> {
+    value.parse().map_err(|error| bad(key, value, format_args!("a whole number is meant ({error})")))
+}
+
+fn socket(key: &str, value: &str) -> Result<SocketAddr> {
+    value.parse().map_err(|_| bad(key, value, "an IP address and a port are meant, as 127.0.0.1:8080"))
+}
+
+fn host(key: &str, value: &str) -> Result<HostName> {
+    HostName::parse(value).map_err(|error| match value.split_once("://") {
+        Some((scheme, _)) => bad(key, value, format_args!("a host's name is meant, without {scheme}://")),
+        None => bad(key, value, error),
+    })
 }
 
 fn bad(key: &str, value: &str, why: impl fmt::Display) -> anyhow::Error {
@@ -329,7 +337,9 @@ mod tests {
             ("PORTERO_SINGUP_MODE", "open", "PORTERO_SINGUP_MODE"),
             ("PORTERO_PORTERO_LISTEN", "127.0.0.1:0", "PORTERO_PORTERO_LISTEN"),
             ("PORTERO_LISTEN", "8080", "listen"),
+            ("PORTERO_LISTEN", "localhost:8080", "as 127.0.0.1:8080"),
             ("PORTERO_BASE_DOMAIN", "127.0.0.1", "base_domain"),
+            ("PORTERO_BASE_DOMAIN", "https://ejemplo.com", "without https://"),
             ("PORTERO_WORKERS", "0", "workers"),
             ("PORTERO_WORKERS", "two", "WORKERS"),
             ("PORTERO_MASTER_KEY", "short", "master_key"),
