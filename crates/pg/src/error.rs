@@ -21,6 +21,9 @@ pub enum Class {
     NoSuchDatabase,
     /// Text that PostgreSQL can't hold, such as a NUL.
     BadText,
+    /// A prepared statement from before a change of the schema, or one that the session has lost: prepared again it may
+    /// work, and so may the whole transaction.
+    Stale,
     /// Anything else: a mistake in a statement or in the data.
     Other,
 }
@@ -43,6 +46,8 @@ pub fn classify(error: &Error) -> Class {
         SqlState::INVALID_PASSWORD
         | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
         | SqlState::INSUFFICIENT_PRIVILEGE => Class::Refused,
+        SqlState::INVALID_SQL_STATEMENT_NAME => Class::Stale,
+        SqlState::FEATURE_NOT_SUPPORTED if is_about_a_cached_plan(error) => Class::Stale,
         SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN
         | SqlState::CANNOT_CONNECT_NOW
@@ -59,6 +64,12 @@ pub fn classify(error: &Error) -> Class {
 #[must_use]
 pub fn violated_constraint(error: &Error) -> Option<&str> {
     error.as_db_error().and_then(|db| db.constraint())
+}
+
+/// "cached plan must not change result type", whatever language the server speaks. Other things that are not supported
+/// (0A000 too) stay so.
+fn is_about_a_cached_plan(error: &Error) -> bool {
+    error.as_db_error().and_then(|db| db.routine()) == Some("RevalidateCachedQuery")
 }
 
 fn has_io_source(error: &Error) -> bool {

@@ -1,0 +1,175 @@
+//! Statements that a migration makes stale while connections have them prepared: nobody notices, or reads that the whole
+//! transaction may be tried again; and the connection is good for whoever comes next.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed; helpers are no tests to clippy")]
+
+use portero_pg::{Class, TenantDb, classify};
+use portero_router::{Router, RouterOptions};
+use portero_testkit::{BareTenant, BareTenants, DEADLINE, TestCluster, join_all, wait_until};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+use tokio::sync::watch;
+
+const ALL: &str = "SELECT * FROM tally";
+
+/// A router, and two tenants with a table `tally` each; and another, which no migration touches.
+struct House {
+    cluster: Arc<TestCluster>,
+    router: Router,
+    acme: BareTenant,
+    globex: BareTenant,
+    _stop: watch::Sender<bool>,
+}
+
+impl House {
+    async fn open() -> Self {
+        let cluster = TestCluster::shared().await;
+        let bare = BareTenants::on(&cluster).await;
+        let (acme, globex) = (bare.make("acme").await, bare.make("globex").await);
+        let router = Router::start(bare.registry, RouterOptions::default()).await.unwrap();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(router.clone().run(stopped));
+        let house = Self { cluster, router, acme, globex, _stop: stop };
+        for tenant in [&house.acme, &house.globex] {
+            let tables = "CREATE TABLE public.tally (nonce text NOT NULL); GRANT ALL ON public.tally TO PUBLIC;
+                          CREATE TABLE public.other (nonce text NOT NULL); GRANT ALL ON public.other TO PUBLIC;
+                          INSERT INTO public.tally VALUES ('one')";
+            house.migrate(tenant, tables).await;
+        }
+        house
+    }
+
+    async fn migrate(&self, tenant: &BareTenant, sql: &str) {
+        let session = self.cluster.superuser(&tenant.database).await;
+        session.batch_execute(sql).await.unwrap();
+        session.close().await;
+    }
+
+    async fn lend(&self, tenant: &BareTenant) -> TenantDb {
+        let route = self.router.lookup(&tenant.subdomain).unwrap();
+        self.router.acquire(&route).await.unwrap()
+    }
+
+    /// Statements retried, and told to whoever asked.
+    fn stale(&self) -> (u64, u64) {
+        let [(_, retried), (_, told)] = self.router.figures().servers[0].stale_statements;
+        (retried, told)
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_lost_its_shape_is_prepared_again_and_nobody_notices() {
+    let house = House::open().await;
+    let (db, neighbour) = (house.lend(&house.acme).await, house.lend(&house.globex).await);
+    let insert = "INSERT INTO tally (nonce) VALUES ('more') RETURNING *";
+    let first = "SELECT * FROM tally ORDER BY nonce LIMIT 1";
+    for shape in 1..4 {
+        assert_eq!(db.query(ALL, &[]).await.unwrap()[0].len(), shape);
+        assert_eq!(db.query_opt(first, &[]).await.unwrap().unwrap().len(), shape);
+        assert_eq!(db.query_one(first, &[]).await.unwrap().len(), shape);
+        assert_eq!(db.execute(insert, &[]).await.unwrap(), 1);
+        assert_eq!(neighbour.query(ALL, &[]).await.unwrap()[0].len(), 1);
+        house.migrate(&house.acme, &format!("ALTER TABLE tally ADD COLUMN more_{shape} int")).await;
+        match shape {
+            1 => assert_eq!(db.query_one(first, &[]).await.unwrap().len(), 2),
+            2 => assert_eq!(db.execute(insert, &[]).await.unwrap(), 1, "once, and not twice"),
+            _ => assert_eq!(db.query_opt(first, &[]).await.unwrap().unwrap().len(), 4),
+        }
+    }
+    // One refusal is enough: whatever else was prepared is forgotten with it.
+    assert_eq!(house.stale(), (3, 0));
+    assert_eq!(db.query(ALL, &[]).await.unwrap().len(), 5, "one, three in a row, and one after a migration");
+}
+
+#[tokio::test]
+async fn a_session_that_has_lost_its_statements_prepares_them_again() {
+    let house = House::open().await;
+    let db = house.lend(&house.acme).await;
+    db.query(ALL, &[]).await.unwrap();
+    db.execute("DEALLOCATE ALL", &[]).await.unwrap();
+    assert_eq!(db.query(ALL, &[]).await.unwrap().len(), 1);
+    assert_eq!(house.stale(), (1, 0));
+}
+
+#[tokio::test]
+async fn what_is_stale_again_is_told_and_not_tried_for_ever() {
+    let house = House::open().await;
+    let stubborn = "CREATE SEQUENCE public.tries;
+        CREATE FUNCTION public.stubborn() RETURNS int LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM nextval('public.tries'); RAISE SQLSTATE '26000'; END $$;
+        GRANT ALL ON SEQUENCE public.tries TO PUBLIC";
+    house.migrate(&house.acme, stubborn).await;
+    let db = house.lend(&house.acme).await;
+    let error = db.query("SELECT public.stubborn()", &[]).await.unwrap_err();
+    assert_eq!(classify(&error), Class::Stale, "{error:?}");
+    let row = db.query_one("SELECT last_value FROM public.tries", &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), house.stale()), (2, (1, 1)));
+}
+
+#[tokio::test]
+async fn in_a_transaction_it_is_told_and_the_next_one_goes_well_on_the_same_connection() {
+    let house = House::open().await;
+    let mut db = house.lend(&house.acme).await;
+    let pid = "SELECT pg_backend_pid()";
+    let before: i32 = db.query_one(pid, &[]).await.unwrap().get(0);
+    for (column, by_execute) in [("a", false), ("b", true)] {
+        db.query(ALL, &[]).await.unwrap();
+        let txn = db.transaction().await.unwrap();
+        txn.execute("INSERT INTO other (nonce) VALUES ('lost')", &[]).await.unwrap();
+        house.migrate(&house.acme, &format!("ALTER TABLE tally ADD COLUMN {column} int")).await;
+        let outcome =
+            if by_execute { txn.execute(ALL, &[]).await.err() } else { txn.query(ALL, &[]).await.err() };
+        let error = outcome.expect("there is no doing it again alone");
+        assert_eq!(classify(&error), Class::Stale, "{error:?}");
+        assert!(txn.commit().await.is_err(), "nothing of it is kept");
+        let txn = db.transaction().await.unwrap();
+        txn.query(ALL, &[]).await.unwrap();
+        txn.execute("INSERT INTO other (nonce) VALUES ('kept')", &[]).await.unwrap();
+        txn.commit().await.unwrap();
+    }
+    assert_eq!(house.stale(), (0, 2));
+    drop(db);
+    let db = house.lend(&house.acme).await;
+    assert_eq!(db.query_one(pid, &[]).await.unwrap().get::<_, i32>(0), before, "it is lent again");
+    assert_eq!(db.query_one(ALL, &[]).await.unwrap().len(), 3);
+    let kept = db.query("SELECT nonce FROM other", &[]).await.unwrap();
+    assert!(kept.len() == 2 && kept.iter().all(|row| row.get::<_, &str>(0) == "kept"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrations_under_load_fail_nobody() {
+    const MIGRATIONS: u64 = 30;
+    let house = Arc::new(House::open().await);
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let borrowers = (0..8).map(|number| {
+        let (house, stop, answered) = (Arc::clone(&house), Arc::clone(&stop), Arc::clone(&answered));
+        tokio::spawn(async move {
+            let tenant = if number % 4 == 0 { &house.globex } else { &house.acme };
+            while !stop.load(Ordering::Relaxed) {
+                match house.lend(tenant).await.query(ALL, &[]).await {
+                    Ok(rows) => assert_eq!(rows.len(), 1),
+                    // Two migrations within one question.
+                    Err(error) => assert_eq!(classify(&error), Class::Stale, "{error:?}"),
+                }
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    let borrowers: Vec<_> = borrowers.collect();
+    for number in 0..MIGRATIONS {
+        let before = answered.load(Ordering::Relaxed);
+        house.migrate(&house.acme, &format!("ALTER TABLE tally ADD COLUMN c{number} int")).await;
+        wait_until("requests to meet it", DEADLINE, async || answered.load(Ordering::Relaxed) >= before + 50)
+            .await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for borrower in join_all(borrowers).await {
+        borrower.unwrap();
+    }
+    let (retried, told) = house.stale();
+    assert!(retried >= MIGRATIONS && told <= retried / 20, "{retried} retried, {told} told");
+    let rows = house.lend(&house.acme).await.query(ALL, &[]).await.unwrap();
+    assert_eq!(rows[0].len(), 31);
+}
