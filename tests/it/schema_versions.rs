@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 use tokio::{spawn, task::JoinHandle};
 
@@ -69,6 +70,7 @@ async fn who_comes_before_the_migration_is_held_until_it_is_done_and_the_neighbo
     tenants(&app, "unserved", 1.0).await;
     tenants(&app, "current", 1.0).await;
 
+    let began = Instant::now();
     let early: Vec<_> = (0..10).map(|_| asks(&app, &acme)).collect();
     let login = json!({ "email": acme.email, "password": acme.password });
     let login = spawn(app.guest("acme").post("/api/v1/auth/login", &login));
@@ -87,6 +89,10 @@ async fn who_comes_before_the_migration_is_held_until_it_is_done_and_the_neighbo
         answer.unwrap().expect(200);
     }
     login.await.unwrap().expect(200);
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "they waited for the clock, and not for the migration"
+    );
     held(&app, 0.0).await;
     assert_eq!(app.metric("portero_held_total", &[("outcome", "served")]).await, 11.0);
     assert_eq!(app.metric("portero_refused_total", &[("reason", UPGRADING)]).await, 0.0);
