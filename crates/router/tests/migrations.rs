@@ -1,14 +1,18 @@
-//! Statements that a migration makes stale while connections have them prepared: nobody notices, or reads that the whole
-//! transaction may be tried again; and the connection is good for whoever comes next.
+//! What migrations do to who is served: tenants on versions that the program runs on, or doesn't; and statements that
+//! become stale while connections have them prepared. Nobody notices, or reads that the whole transaction may be tried
+//! again, and the connection is good for whoever comes next.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed; helpers are no tests to clippy")]
 
 use portero_pg::{Class, TenantDb, classify};
-use portero_router::{Router, RouterOptions};
+use portero_router::{AcquireError, Behind, Router, RouterOptions, SchemaPolicy};
 use portero_testkit::{BareTenant, BareTenants, DEADLINE, TestCluster, wait_until};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
@@ -56,6 +60,45 @@ impl House {
     fn stale(&self) -> (u64, u64) {
         let [(_, retried), (_, told)] = self.router.figures().servers[0].stale_statements;
         (retried, told)
+    }
+}
+
+#[tokio::test]
+async fn a_version_behind_the_newest_is_served_where_the_code_runs_on_it_and_where_that_is_wanted() {
+    const HOLD: Duration = Duration::from_millis(200);
+    let cluster = TestCluster::shared().await;
+    // Both tenants have version 1.
+    for (behind, oldest, newest, served, waits) in [
+        (Behind::Serve, 1, 2, true, false),
+        (Behind::Serve, 2, 3, false, true),
+        (Behind::Hold, 1, 2, false, true),
+        (Behind::Refuse, 1, 2, false, false),
+        (Behind::Refuse, 1, 1, true, false),
+        (Behind::Hold, 0, 0, true, false),
+    ] {
+        let bare = BareTenants::on(&cluster).await;
+        let tenants = [bare.make("acme").await, bare.make("globex").await];
+        let schema = SchemaPolicy { oldest, newest, behind, hold: HOLD };
+        let options = RouterOptions { schema, ..RouterOptions::default() };
+        let router = Router::start(bare.registry, options).await.unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(router.clone().run(stopped));
+        for tenant in &tenants {
+            let route = router.lookup(&tenant.subdomain).unwrap();
+            assert_eq!(router.serves(&route), served, "{schema:?}");
+            match router.acquire(&route).await {
+                Ok(db) => assert!(served && db.tenant() == tenant.id, "{schema:?}"),
+                Err(error) => assert!(!served && matches!(error, AcquireError::Upgrading), "{error:?}"),
+            }
+            let began = Instant::now();
+            router.hold(tenant.id).await;
+            assert_eq!(began.elapsed() >= HOLD, waits, "{schema:?}");
+        }
+        let figures = router.figures().schema;
+        assert_eq!((figures.unserved, figures.held), (if served { 0 } else { 2 }, 0), "{schema:?}");
+        assert_eq!(figures.held_in_vain, if waits { 2 } else { 0 }, "{schema:?}");
+        stop.send_replace(true);
+        running.await.unwrap();
     }
 }
 
