@@ -10,12 +10,13 @@
 //! runs on its connection.
 //!
 //! Statements are prepared once for a connection and kept. A migration can make one stale: its rows have other columns
-//! now, and PostgreSQL refuses to run it. It is prepared again and retried, once, and nobody notices; in a transaction,
+//! now, or its parameters another type, and PostgreSQL refuses to run it. It is prepared again and retried, once, and nobody notices; in a transaction,
 //! which the refusal ends, that isn't possible, and the error is [`Class::Stale`]. Either way the connection forgets all
 //! that it has prepared, since what made one statement stale did so with others.
 
 use crate::{
     Class, classify, connector,
+    error::is_outdated,
     wire::{Endpoint, Guarded, Stream},
 };
 use deadpool_postgres::{ClientWrapper, Transaction};
@@ -352,14 +353,14 @@ impl TenantDb {
         R: Future<Output = Result<T, Error>>,
     {
         let client = &self.connection().client;
-        let attempt = || async { act(client.prepare_cached(sql).await?).await };
         let twice = async {
-            match attempt().await {
-                Err(error) if classify(&error) == Class::Stale => {
+            match act(client.prepare_cached(sql).await?).await {
+                Err(error) if is_outdated(&error) => {
                     client.statement_cache.clear();
                     self.lender.note_stale(Stale::Retried);
                     // Boxed: it is hardly ever needed, and would make every statement's future twice as large.
-                    Box::pin(attempt()).await.inspect_err(|error| {
+                    let again = Box::pin(async { act(client.prepare_cached(sql).await?).await });
+                    again.await.inspect_err(|error| {
                         if classify(error) == Class::Stale {
                             client.statement_cache.clear();
                             self.lender.note_stale(Stale::Told);
@@ -442,7 +443,7 @@ impl TenantTxn<'_> {
     fn noted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
         outcome.inspect_err(|error| {
             self.failed.store(true, Ordering::Relaxed);
-            if classify(error) == Class::Stale {
+            if is_outdated(error) {
                 self.inner.statement_cache.clear();
                 self.lender.note_stale(Stale::Told);
             }

@@ -4,10 +4,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed; helpers are no tests to clippy")]
 
-use portero_pg::{Class, TenantDb, classify};
+use portero_pg::{
+    Class, TenantDb, classify,
+    tokio_postgres::types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
+};
 use portero_router::{AcquireError, Behind, Router, RouterOptions, SchemaPolicy};
 use portero_testkit::{BareTenant, BareTenants, DEADLINE, TestCluster, wait_until};
 use std::{
+    error::Error,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -124,6 +128,57 @@ async fn a_statement_that_lost_its_shape_is_prepared_again_and_nobody_notices() 
     // One refusal is enough: whatever else was prepared is forgotten with it.
     assert_eq!(house.stale(), (3, 0));
     assert_eq!(db.query(ALL, &[]).await.unwrap().len(), 5, "one, three in a row, and one after a migration");
+}
+
+/// An enum's value, of whatever type the statement says.
+#[derive(Debug)]
+struct Label(&'static str);
+
+impl ToSql for Label {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+#[tokio::test]
+async fn a_statement_whose_parameter_lost_its_type_is_prepared_again() {
+    const REPLACE: &str = "ALTER TYPE mood RENAME TO mood_old; CREATE TYPE mood AS ENUM ('calm', 'glad');
+        ALTER TABLE tally ALTER COLUMN mood TYPE mood USING mood::text::mood";
+    let house = House::open().await;
+    let mood =
+        "CREATE TYPE mood AS ENUM ('calm'); ALTER TABLE tally ADD COLUMN mood mood DEFAULT 'calm' NOT NULL;
+                ALTER TABLE tally ALTER COLUMN mood DROP DEFAULT";
+    house.migrate(&house.acme, mood).await;
+    let mut db = house.lend(&house.acme).await;
+    let (sql, calm) = ("SELECT nonce FROM tally WHERE mood = $1", Label("calm"));
+    assert_eq!(db.query(sql, &[&calm]).await.unwrap().len(), 1);
+    house.migrate(&house.acme, REPLACE).await;
+    assert_eq!(db.query(sql, &[&calm]).await.unwrap().len(), 1);
+    house.migrate(&house.acme, "DROP TYPE mood_old").await;
+    assert_eq!(house.stale(), (1, 0));
+    let all_at_once = format!("{REPLACE}; DROP TYPE mood_old");
+    house.migrate(&house.acme, &all_at_once).await;
+    assert_eq!(db.query(sql, &[&calm]).await.unwrap().len(), 1);
+    assert_eq!(house.stale(), (2, 0));
+    house.migrate(&house.acme, &all_at_once).await;
+    let txn = db.transaction().await.unwrap();
+    let error = txn.query(sql, &[&calm]).await.unwrap_err();
+    assert_eq!(classify(&error), Class::Stale, "{error:?}");
+    drop(txn);
+    let txn = db.transaction().await.unwrap();
+    assert_eq!(txn.query(sql, &[&calm]).await.unwrap().len(), 1);
+    drop(txn);
+    assert_eq!(house.stale(), (2, 1));
+    // A mistake is one at once, and nobody tries it twice.
+    assert!(db.query("SELECT nonce FROM tally WHERE mood = 1", &[]).await.is_err());
+    assert_eq!(house.stale(), (2, 1));
 }
 
 #[tokio::test]
