@@ -29,6 +29,7 @@ mod ping;
 mod purge;
 mod reconcile;
 mod recovery;
+mod schema_versions;
 mod servers;
 mod signup;
 mod signup_confirm;

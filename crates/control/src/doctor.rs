@@ -1,5 +1,6 @@
 //! Every check one needs when something is wrong, each with what to do about it.
 
+mod schemas;
 mod server;
 mod spares;
 
@@ -8,7 +9,9 @@ pub(crate) use server::check_fitness;
 use crate::{Control, Differences, JobDetails, JobFilter};
 use portero_kernel::with_causes;
 use portero_pg::connect;
+use portero_provisioner::{TENANT_MIGRATIONS, oldest_tenant_schema};
 use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus};
+use schemas::check_schemas;
 use serde::Serialize;
 use server::check_tenants;
 use spares::check_spares;
@@ -69,6 +72,7 @@ impl Control {
         checks.push(Check::ok("registry", "answers"));
         checks.push(self.check_registry_schema().await);
         checks.push(self.check_jobs().await);
+        checks.push(self.check_tenants_schemas().await);
         match self.registry.servers().await {
             Err(error) => checks.push(Check::bad(
                 Health::Fail,
@@ -110,6 +114,15 @@ impl Control {
             ),
             Err(error) => {
                 Check::bad(Health::Fail, "registry schema", with_causes(&error), "see the registry's log")
+            }
+        }
+    }
+
+    async fn check_tenants_schemas(&self) -> Check {
+        match self.registry.tenants_by_schema().await {
+            Ok(tenants) => check_schemas(&tenants, oldest_tenant_schema(), TENANT_MIGRATIONS.latest()),
+            Err(error) => {
+                Check::bad(Health::Fail, "tenants' schema", with_causes(&error), "see the registry's log")
             }
         }
     }

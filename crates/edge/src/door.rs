@@ -57,8 +57,15 @@ pub async fn door<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     let began = Instant::now();
     let request_id = request_id(request.request());
+    let opened = match gate::open(&edge, request.request()) {
+        // Boxed: few requests come this way, and what is in here is part of every one.
+        Err(problem) if problem.kind == Kind::TenantUpgrading => {
+            Box::pin(gate::hold(&edge, request.request())).await
+        }
+        opened => opened,
+    };
     // Held until the request is answered, or dropped.
-    let place = match admit(&edge, request.request()) {
+    let place = match admit(&edge, request.request(), opened) {
         Ok(place) => place,
         Err(problem) => {
             slow_down(&problem).await;
@@ -85,9 +92,13 @@ async fn slow_down(problem: &Problem) {
     }
 }
 
-/// Whether the request may pass: the gate, then where it comes from, then its company's limits.
-fn admit<'a>(edge: &'a Edge, request: &HttpRequest) -> Result<Option<Place<'a>>, Problem> {
-    gate::open(edge, request)
+/// Whether the request may pass: what the gate said, then where it comes from, then its company's limits.
+fn admit<'a>(
+    edge: &'a Edge,
+    request: &HttpRequest,
+    opened: Result<(), Problem>,
+) -> Result<Option<Place<'a>>, Problem> {
+    opened
         .and_then(|()| origin::check(edge, request))
         .inspect_err(|problem| edge.refusals.problem(problem.kind))?;
     let tenant = match request.extensions().get::<Here>() {

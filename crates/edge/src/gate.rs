@@ -32,6 +32,20 @@ pub(crate) fn open(edge: &Edge, request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
+/// Lets a request wait for its tenant's migration, for as long as the settings say, and opens again.
+///
+/// # Errors
+/// As [`open`]; [`Kind::TenantUpgrading`] where it waited in vain.
+pub(crate) async fn hold(edge: &Edge, request: &HttpRequest) -> Result<(), Problem> {
+    let host = request.extensions().get::<Host>().map(|host| host.0.place(&edge.site.apex));
+    if let Some(Place::Tenant(subdomain)) = host
+        && let Some(route) = edge.router.lookup(&subdomain)
+    {
+        edge.router.hold(route.tenant).await;
+    }
+    open(edge, request)
+}
+
 fn place(edge: &Edge, request: &HttpRequest) -> Result<Here, Problem> {
     let host = read_host(request)?;
     let place = host.place(&edge.site.apex);
@@ -44,7 +58,8 @@ fn place(edge: &Edge, request: &HttpRequest) -> Result<Here, Problem> {
                 return Err(nobody(edge, request, &subdomain));
             };
             match route.status {
-                TenantStatus::Active => Ok(Here::Tenant(route)),
+                TenantStatus::Active if edge.router.serves(&route) => Ok(Here::Tenant(route)),
+                TenantStatus::Active => Err(Problem::new(Kind::TenantUpgrading)),
                 TenantStatus::Provisioning => Err(Problem::new(Kind::TenantProvisioning)),
                 TenantStatus::Paused => Err(Problem::new(Kind::TenantPaused)),
                 TenantStatus::Deleting | TenantStatus::Deleted | TenantStatus::Purging => {

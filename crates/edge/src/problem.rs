@@ -53,6 +53,8 @@ kinds! {
     TenantNotFound NOT_FOUND "tenant-not-found" "No company is at this address",
     /// Its database is being made.
     TenantProvisioning SERVICE_UNAVAILABLE "tenant-provisioning" "This company is being set up: try again in a moment",
+    /// Its schema waits for a migration, or changed under the request.
+    TenantUpgrading SERVICE_UNAVAILABLE "tenant-upgrading" "This company is being upgraded: try again in a moment",
     /// Its door is shut.
     TenantPaused SERVICE_UNAVAILABLE "tenant-paused" "This company is paused",
     /// It is deleted, and its name not free.
@@ -240,7 +242,7 @@ impl Problem {
         match self.kind {
             _ if self.wait_secs.is_some() => self.wait_secs,
             Kind::TenantProvisioning | Kind::TenantBusy | Kind::Overloaded => Some(1),
-            Kind::TenantDatabaseUnavailable | Kind::RegistryUnavailable => Some(5),
+            Kind::TenantUpgrading | Kind::TenantDatabaseUnavailable | Kind::RegistryUnavailable => Some(5),
             Kind::TenantPaused => Some(60),
             _ => None,
         }
@@ -291,6 +293,7 @@ impl From<AcquireError> for Problem {
             AcquireError::Provisioning => Kind::TenantProvisioning,
             AcquireError::Paused => Kind::TenantPaused,
             AcquireError::Deleted => Kind::TenantDeleted,
+            AcquireError::Upgrading => Kind::TenantUpgrading,
             AcquireError::Busy => Kind::TenantBusy,
             AcquireError::Unavailable => Kind::TenantDatabaseUnavailable,
         };
@@ -305,6 +308,8 @@ impl From<tokio_postgres::Error> for Problem {
             Class::Unavailable | Class::Refused => Self::new(Kind::TenantDatabaseUnavailable).because(&error),
             Class::TooManyConnections | Class::Timeout | Class::Conflict => Self::new(Kind::TenantBusy),
             Class::BadText => Self::new(Kind::Malformed),
+            // A migration came between two statements of a transaction; it is over by now.
+            Class::Stale => Self::new(Kind::TenantUpgrading).because(&error).wait(1),
             _ => Self::internal(error),
         }
     }

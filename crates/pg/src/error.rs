@@ -21,6 +21,9 @@ pub enum Class {
     NoSuchDatabase,
     /// Text that PostgreSQL can't hold, such as a NUL.
     BadText,
+    /// A prepared statement from before a change of the schema, or one that the session has lost: prepared again it may
+    /// work, and so may the whole transaction.
+    Stale,
     /// Anything else: a mistake in a statement or in the data.
     Other,
 }
@@ -43,6 +46,9 @@ pub fn classify(error: &Error) -> Class {
         SqlState::INVALID_PASSWORD
         | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
         | SqlState::INSUFFICIENT_PRIVILEGE => Class::Refused,
+        SqlState::INVALID_SQL_STATEMENT_NAME => Class::Stale,
+        SqlState::FEATURE_NOT_SUPPORTED if is_about_a_cached_plan(error) => Class::Stale,
+        SqlState::INTERNAL_ERROR if is_about_what_was_dropped(error) => Class::Stale,
         SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN
         | SqlState::CANNOT_CONNECT_NOW
@@ -59,6 +65,27 @@ pub fn classify(error: &Error) -> Class {
 #[must_use]
 pub fn violated_constraint(error: &Error) -> Option<&str> {
     error.as_db_error().and_then(|db| db.constraint())
+}
+
+/// Whether a statement that could be prepared says, when it is run, that it means nothing any more: the schema has changed
+/// under it. Beside [`Class::Stale`] these are errors that are plain mistakes where a statement is prepared: its parameters
+/// have types (42804, 42883, 42846), and a migration that replaces an enum leaves them with the old one's.
+pub(crate) fn is_outdated(error: &Error) -> bool {
+    let types =
+        [SqlState::DATATYPE_MISMATCH, SqlState::UNDEFINED_FUNCTION, SqlState::CANNOT_COERCE].map(Some);
+    classify(error) == Class::Stale || types.contains(&error.code().cloned())
+}
+
+/// "cached plan must not change result type", whatever language the server speaks. Other things that are not supported
+/// (0A000 too) stay so.
+fn is_about_a_cached_plan(error: &Error) -> bool {
+    error.as_db_error().and_then(|db| db.routine()) == Some("RevalidateCachedQuery")
+}
+
+/// "cache lookup failed for type 16385": the type of a parameter, or whatever else, was dropped. PostgreSQL translates no
+/// internal errors.
+fn is_about_what_was_dropped(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|db| db.message().starts_with("cache lookup failed for"))
 }
 
 fn has_io_source(error: &Error) -> bool {

@@ -22,7 +22,7 @@ pub use quote::{ident, literal};
 pub use scram::scram_verifier;
 pub use sessions::{EndError, SessionsOf};
 pub use tenant_db::{
-    Fate, Lender, MARK_PREFIX, NotTheTenant, OpenError, Param, TenantConnection, TenantDb, TenantTxn,
+    Fate, Lender, MARK_PREFIX, NotTheTenant, OpenError, Param, Stale, TenantConnection, TenantDb, TenantTxn,
     database_mark, prove, thread_number,
 };
 pub use tls::{TrustError, connector, trust_only};

@@ -8,9 +8,15 @@
 //! or after a statement that may have changed the session itself (`SET`, `LISTEN`, a session's advisory lock, a temporary
 //! table), it is closed rather than lent again. A transaction that wasn't committed is rolled back before anything else
 //! runs on its connection.
+//!
+//! Statements are prepared once for a connection and kept. A migration can make one stale: its rows have other columns
+//! now, or its parameters another type, and PostgreSQL refuses to run it. It is prepared again and retried, once, and nobody notices; in a transaction,
+//! which the refusal ends, that isn't possible, and the error is [`Class::Stale`]. Either way the connection forgets all
+//! that it has prepared, since what made one statement stale did so with others.
 
 use crate::{
     Class, classify, connector,
+    error::is_outdated,
     wire::{Endpoint, Guarded, Stream},
 };
 use deadpool_postgres::{ClientWrapper, Transaction};
@@ -24,7 +30,7 @@ use std::{
 };
 use tokio::{task::AbortHandle, time::timeout};
 use tokio_postgres::{
-    Client, Config, Error, Row, config::TargetSessionAttrs, tls::MakeTlsConnect, types::ToSql,
+    Client, Config, Error, Row, Statement, config::TargetSessionAttrs, tls::MakeTlsConnect, types::ToSql,
 };
 
 /// What every mark begins with.
@@ -243,10 +249,22 @@ pub enum Fate {
     Suspect,
 }
 
+/// What became of a statement that a migration had made stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stale {
+    /// It was prepared again and retried.
+    Retried,
+    /// The error went to whoever asked: in a transaction, or where it was stale again.
+    Told,
+}
+
 /// Whoever lends connections, and takes them back.
 pub trait Lender: Send + Sync {
     /// Takes back what was lent as `ticket`.
     fn take_back(&self, ticket: u64, connection: TenantConnection, fate: Fate);
+
+    /// Counts a statement that was stale.
+    fn note_stale(&self, stale: Stale);
 }
 
 /// A connection to one tenant's database, on loan.
@@ -287,12 +305,7 @@ impl TenantDb {
     /// As PostgreSQL says.
     pub async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         let client = &self.connection().client;
-        self.record
-            .watched(sql, async {
-                let statement = client.prepare_cached(sql).await?;
-                client.query(&statement, params).await
-            })
-            .await
+        self.run(sql, |statement| async move { client.query(&statement, params).await }).await
     }
 
     /// Like [`TenantDb::query`], for at most one row.
@@ -301,12 +314,7 @@ impl TenantDb {
     /// As PostgreSQL says, and where there is more than one row.
     pub async fn query_opt(&self, sql: &str, params: &[Param<'_>]) -> Result<Option<Row>, Error> {
         let client = &self.connection().client;
-        self.record
-            .watched(sql, async {
-                let statement = client.prepare_cached(sql).await?;
-                client.query_opt(&statement, params).await
-            })
-            .await
+        self.run(sql, |statement| async move { client.query_opt(&statement, params).await }).await
     }
 
     /// Like [`TenantDb::query`], for exactly one row.
@@ -315,12 +323,7 @@ impl TenantDb {
     /// As PostgreSQL says, and where there isn't exactly one row.
     pub async fn query_one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, Error> {
         let client = &self.connection().client;
-        self.record
-            .watched(sql, async {
-                let statement = client.prepare_cached(sql).await?;
-                client.query_one(&statement, params).await
-            })
-            .await
+        self.run(sql, |statement| async move { client.query_one(&statement, params).await }).await
     }
 
     /// Runs a statement and returns how many rows it touched.
@@ -329,12 +332,7 @@ impl TenantDb {
     /// As PostgreSQL says.
     pub async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Error> {
         let client = &self.connection().client;
-        self.record
-            .watched(sql, async {
-                let statement = client.prepare_cached(sql).await?;
-                client.execute(&statement, params).await
-            })
-            .await
+        self.run(sql, |statement| async move { client.execute(&statement, params).await }).await
     }
 
     /// Begins a transaction. Dropping it without [`TenantTxn::commit`] rolls back.
@@ -342,10 +340,37 @@ impl TenantDb {
     /// # Errors
     /// As PostgreSQL says.
     pub async fn transaction(&mut self) -> Result<TenantTxn<'_>, Error> {
-        let Self { connection, record, .. } = self;
+        let Self { connection, record, lender, .. } = self;
         let client = &mut connection.as_mut().expect("taken only on drop").client;
         let inner = record.watched("", client.transaction()).await?;
-        Ok(TenantTxn { inner, record, failed: AtomicBool::new(false) })
+        Ok(TenantTxn { inner, record, lender: &**lender, failed: AtomicBool::new(false) })
+    }
+
+    /// Does something with a prepared statement; if that is stale, once more with a new one. A statement on its own is its
+    /// own transaction: one that was refused has changed nothing.
+    async fn run<T, R>(&self, sql: &str, act: impl Fn(Statement) -> R) -> Result<T, Error>
+    where
+        R: Future<Output = Result<T, Error>>,
+    {
+        let client = &self.connection().client;
+        let twice = async {
+            match act(client.prepare_cached(sql).await?).await {
+                Err(error) if is_outdated(&error) => {
+                    client.statement_cache.clear();
+                    self.lender.note_stale(Stale::Retried);
+                    // Boxed: it is hardly ever needed, and would make every statement's future twice as large.
+                    let again = Box::pin(async { act(client.prepare_cached(sql).await?).await });
+                    again.await.inspect_err(|error| {
+                        if classify(error) == Class::Stale {
+                            client.statement_cache.clear();
+                            self.lender.note_stale(Stale::Told);
+                        }
+                    })
+                }
+                outcome => outcome,
+            }
+        };
+        self.record.watched(sql, twice).await
     }
 
     fn connection(&self) -> &TenantConnection {
@@ -366,12 +391,13 @@ impl Drop for TenantDb {
 pub struct TenantTxn<'a> {
     inner: Transaction<'a>,
     record: &'a Record,
+    lender: &'a dyn Lender,
     /// A statement failed: unless that was rolled back to a savepoint, there is nothing to commit.
     failed: AtomicBool,
 }
 
 impl TenantTxn<'_> {
-    /// Like [`TenantDb::query`].
+    /// Like [`TenantDb::query`], but a stale statement isn't retried: it has ended the transaction.
     ///
     /// # Errors
     /// As PostgreSQL says.
@@ -415,7 +441,13 @@ impl TenantTxn<'_> {
     }
 
     fn noted<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
-        outcome.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
+        outcome.inspect_err(|error| {
+            self.failed.store(true, Ordering::Relaxed);
+            if is_outdated(error) {
+                self.inner.statement_cache.clear();
+                self.lender.note_stale(Stale::Told);
+            }
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use portero_kernel::{ExposeSecret, SecretString, Site};
 use portero_pg::{Class, classify};
 use portero_provisioner::{Refill, RefillOptions, Worker, WorkerOptions, reap};
 use portero_registry::{Registry, RegistryError};
-use portero_router::{Router, RouterOptions};
+use portero_router::{Router, RouterOptions, SchemaPolicy};
 use portero_tenant_api::TenantApi;
 use portero_web::Web;
 use std::{
@@ -56,6 +56,7 @@ pub(crate) struct Plan {
     pub(crate) login_attempts: u32,
     pub(crate) limits: Limits,
     pub(crate) fair_use: FairUse,
+    pub(crate) schema: SchemaPolicy,
     pub(crate) refill: RefillOptions,
     pub(crate) data_dir: PathBuf,
 }
@@ -106,8 +107,12 @@ impl Application {
             ready => ready.is_ok(),
         };
         let name = name(&plan.listener)?;
-        let options =
-            RouterOptions { name: name.clone(), data_dir: Some(plan.data_dir), ..RouterOptions::default() };
+        let options = RouterOptions {
+            name: name.clone(),
+            data_dir: Some(plan.data_dir),
+            schema: plan.schema,
+            ..RouterOptions::default()
+        };
         let router = Router::start(registry.clone(), options).await?;
         // As many passwords at once as there are cores, and some seconds' worth of waiting.
         let passwords = Passwords::new(plan.workers, 256 * plan.workers);

@@ -6,7 +6,7 @@
 use crate::process::Usage;
 use portero_control::LastRound;
 use portero_registry::{Origin, SpareFigures, Stopped, TenantStatus};
-use portero_router::{Figures, Histogram, ServerFigures, scheduler::Breaker};
+use portero_router::{Figures, Histogram, SchemaFigures, ServerFigures, scheduler::Breaker};
 use std::{
     collections::BTreeSet,
     fmt::{Display, Write as _},
@@ -35,6 +35,7 @@ pub(crate) fn render(shown: &Shown<'_>) -> String {
     let mut page = Page::default();
     routes(&mut page, shown.figures);
     connections(&mut page, &shown.figures.servers);
+    stale_statements(&mut page, &shown.figures.servers);
     durations(&mut page, &shown.figures.servers);
     health(&mut page, &shown.figures.servers);
     busiest(&mut page, &shown.figures.servers);
@@ -76,8 +77,30 @@ fn routes(page: &mut Page, figures: &Figures) {
     let help = "Seconds from a change in the registry until it was applied here.";
     page.family("portero_invalidation_seconds", Distribution, help);
     page.histogram("portero_invalidation_seconds", &[], &figures.invalidation);
+    schemas(page, &figures.schema);
     let help = "1 if the registry answered the last time it was asked, else 0.";
     page.one("portero_registry_reachable", Gauge, help, u8::from(figures.registry_reachable));
+}
+
+fn schemas(page: &mut Page, schema: &SchemaFigures) {
+    let tenants = [
+        ("unserved", schema.unserved),
+        ("behind", schema.behind),
+        ("current", schema.current),
+        ("ahead", schema.ahead),
+    ];
+    let help = "Tenants, by their schema beside this program's: unserved is too old for it (they are held, then read \
+                tenant-upgrading), behind is older than its newest and served, ahead is newer than it knows.";
+    page.each("portero_tenants_by_schema", Gauge, help, &tenants, |(state, count)| {
+        ([("state", *state)], *count)
+    });
+    let help = "Requests that wait for their tenant's migration.";
+    page.one("portero_held", Gauge, help, schema.held);
+    let held = [("served", schema.served_after_hold), ("refused", schema.held_in_vain)];
+    let help = "Requests that waited for their tenant's migration, by what then became of them.";
+    page.each("portero_held_total", Counter, help, &held, |(outcome, count)| {
+        ([("outcome", *outcome)], *count)
+    });
 }
 
 fn connections(page: &mut Page, servers: &[ServerFigures]) {
@@ -111,6 +134,21 @@ fn connections(page: &mut Page, servers: &[ServerFigures]) {
     for server in servers {
         for (reason, count) in server.evictions {
             page.sample("portero_evictions_total", &[("server", &server.name), ("reason", reason)], count);
+        }
+    }
+}
+
+fn stale_statements(page: &mut Page, servers: &[ServerFigures]) {
+    page.family(
+        "portero_stale_statements_total",
+        Counter,
+        "Prepared statements that a migration had made stale: retried, which nobody noticed, or told, in a \
+         transaction, as tenant-upgrading.",
+    );
+    for server in servers {
+        for (outcome, count) in server.stale_statements {
+            let labels = [("server", server.name.as_str()), ("outcome", outcome)];
+            page.sample("portero_stale_statements_total", &labels, count);
         }
     }
 }

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use portero_auth::MasterKey;
 use portero_control::SignUpMode;
 use portero_kernel::{HostName, SecretString};
-use portero_provisioner::RefillOptions;
+use portero_provisioner::{RefillOptions, TENANT_MIGRATIONS, oldest_tenant_schema};
+use portero_router::{Behind, SchemaPolicy};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -15,11 +16,15 @@ use std::{
     num::ParseIntError,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 const PREFIX: &str = "PORTERO_";
 /// Requests of one company that may be under way at the same time, unless set: as many as may wait for a connection.
 const TENANT_CONCURRENCY: usize = 256;
+/// For how long a request may wait for its tenant's migration, at most: less than a stop leaves for requests under way, and
+/// than nginx waits for an answer.
+const LONGEST_HOLD_SECS: u64 = 20;
 /// Mails that are sent in an hour, unless set.
 const MAILS_PER_HOUR: u32 = 1000;
 
@@ -51,6 +56,8 @@ struct Raw {
     login_per_address_minute: Option<u32>,
     tenant_requests_per_second: Option<u32>,
     tenant_concurrency: Option<usize>,
+    schema_behind: Option<String>,
+    schema_hold_seconds: Option<u64>,
     spares: Option<usize>,
     server_size_limit_mb: Option<u64>,
     log: Option<String>,
@@ -91,6 +98,7 @@ pub(crate) struct Settings {
     pub(crate) login_per_address_minute: Option<u32>,
     pub(crate) tenant_requests_per_second: Option<u32>,
     pub(crate) tenant_concurrency: usize,
+    pub(crate) schema: SchemaPolicy,
     pub(crate) spares: Option<usize>,
     /// Megabytes; 0 for no limit.
     pub(crate) server_size_limit_mb: u64,
@@ -163,6 +171,8 @@ impl Raw {
                     self.tenant_requests_per_second = Some(parse(&key, &value)?);
                 }
                 "TENANT_CONCURRENCY" => self.tenant_concurrency = Some(parse(&key, &value)?),
+                "SCHEMA_BEHIND" => self.schema_behind = Some(value),
+                "SCHEMA_HOLD_SECONDS" => self.schema_hold_seconds = Some(parse(&key, &value)?),
                 "SPARES" => self.spares = Some(parse(&key, &value)?),
                 "SERVER_SIZE_LIMIT_MB" => self.server_size_limit_mb = Some(parse(&key, &value)?),
                 // Of one command: `portero server add`.
@@ -256,12 +266,34 @@ impl Raw {
             login_per_address_minute: self.login_per_address_minute,
             tenant_requests_per_second: self.tenant_requests_per_second,
             tenant_concurrency: self.tenant_concurrency.unwrap_or(TENANT_CONCURRENCY),
+            schema: schema(self.schema_behind.as_deref(), self.schema_hold_seconds)?,
             spares: self.spares,
             server_size_limit_mb: self.server_size_limit_mb.unwrap_or(0),
             log: self.log,
             log_format,
         })
     }
+}
+
+/// What the program needs of a tenant's schema, and what becomes of requests where it is older.
+fn schema(behind: Option<&str>, hold_secs: Option<u64>) -> Result<SchemaPolicy> {
+    let behind = match behind {
+        None => Behind::default(),
+        Some(name) => Behind::ALL
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, behind)| behind)
+            .ok_or_else(|| bad("schema_behind", name, "it is serve, hold or refuse"))?,
+    };
+    let hold = match hold_secs {
+        None => SchemaPolicy::default().hold,
+        Some(secs) if secs <= LONGEST_HOLD_SECS => Duration::from_secs(secs),
+        Some(secs) => {
+            let why = format!("a request can be held for {LONGEST_HOLD_SECS} seconds at most");
+            return Err(bad("schema_hold_seconds", &secs.to_string(), why));
+        }
+    };
+    Ok(SchemaPolicy { oldest: oldest_tenant_schema(), newest: TENANT_MIGRATIONS.latest(), behind, hold })
 }
 
 /// Entries with commas between them.
@@ -353,6 +385,8 @@ mod tests {
             ("PORTERO_MAIL_FROM", "Portero <no-reply@ejemplo.com>", "smtp_url"),
             ("PORTERO_TENANT_CONCURRENCY", "-1", "TENANT_CONCURRENCY"),
             ("PORTERO_SPARES", "some", "SPARES"),
+            ("PORTERO_SCHEMA_BEHIND", "wait", "schema_behind"),
+            ("PORTERO_SCHEMA_HOLD_SECONDS", "21", "schema_hold_seconds"),
             ("PORTERO_SERVER_SIZE_LIMIT_MB", "1GB", "SERVER_SIZE_LIMIT_MB"),
             ("PORTERO_TENANT_REQUESTS_PER_SECOND", "fast", "TENANT_REQUESTS_PER_SECOND"),
         ] {
@@ -360,6 +394,17 @@ mod tests {
             assert!(message.contains(named), "{key}={value}: {message}");
             assert!(!message.contains("secret@"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_tenant_behind_is_served_where_the_code_runs_on_its_schema_unless_set_otherwise() {
+        let usual = read(&[]).unwrap().schema;
+        assert_eq!((usual.behind, usual.serves_from()), (Behind::Serve, oldest_tenant_schema()));
+        assert_eq!((usual.hold, usual.newest), (Duration::from_secs(5), TENANT_MIGRATIONS.latest()));
+        let set = [("PORTERO_SCHEMA_BEHIND", "refuse"), ("PORTERO_SCHEMA_HOLD_SECONDS", "0")];
+        let strict = read(&set).unwrap().schema;
+        assert_eq!((strict.behind, strict.serves_from()), (Behind::Refuse, strict.newest));
+        assert!(strict.hold.is_zero());
     }
 
     #[test]

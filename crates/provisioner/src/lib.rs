@@ -27,6 +27,7 @@ pub use server::{CONNECTION_LIMIT, ServerError, left_of};
 pub use worker::{Worker, WorkerOptions};
 pub use workflow::{Direction, Load, Plan, Workflow};
 
+use portero_kernel::SchemaVersion;
 use portero_pg::Migrations;
 
 mod embedded {
@@ -35,3 +36,17 @@ mod embedded {
 
 /// The schema of every tenant.
 pub const TENANT_MIGRATIONS: Migrations = Migrations::new(embedded::migrations::runner);
+
+/// The oldest version of it that this program's code runs on, where it is older than the newest. To be said on purpose,
+/// with a release whose migration expands and whose code does without it for as long as it isn't there; and taken back
+/// with the next.
+///
+/// Today's code needs the newest: each login, refused ones too, writes to `audit`, which came with version 4.
+const RUNS_ON_SINCE: Option<SchemaVersion> = None;
+
+/// The oldest version of a tenant's schema that this program's code runs on.
+#[must_use]
+pub fn oldest_tenant_schema() -> SchemaVersion {
+    let newest = TENANT_MIGRATIONS.latest();
+    RUNS_ON_SINCE.map_or(newest, |oldest| oldest.min(newest))
+}

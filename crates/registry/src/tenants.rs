@@ -237,6 +237,24 @@ impl Registry {
         rows.iter().map(|row| Ok((TenantStatus::parse(row.get(0))?, row.get(1)))).collect()
     }
 
+    /// How many tenants have each version of the schema, the oldest first: those whose database can be migrated, which
+    /// leaves out those that are being made or purged.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_by_schema(&self) -> Result<Vec<(SchemaVersion, i64)>> {
+        let rows = self
+            .client()
+            .await?
+            .query(
+                "SELECT schema_version, count(*) FROM tenants WHERE status NOT IN ('provisioning', 'purging')
+                 GROUP BY schema_version ORDER BY schema_version",
+                &[],
+            )
+            .await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
     /// Whether somebody has the subdomain, or had it not long enough ago.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Whose each subdomain is: the whole table in memory, so that a request looks up its tenant without I/O.
 
-use crate::AcquireError;
+use crate::{AcquireError, schema::Held};
 use dashmap::{DashMap, Entry};
 use portero_kernel::{CompanyName, SchemaVersion, ServerId, Subdomain, TenantId};
 use portero_registry::{FormerName, RouteRow, TenantStatus};
@@ -90,6 +90,8 @@ pub struct Directory {
     /// By names that were given up. Looked at only where nobody has the name.
     by_former: DashMap<Subdomain, Arc<Route>>,
     by_tenant: DashMap<TenantId, Heard>,
+    /// Who waits for a tenant's route to change.
+    pub(crate) held: Held,
 }
 
 impl Directory {
@@ -133,6 +135,11 @@ impl Directory {
         self.by_subdomain.iter().map(|route| Arc::clone(&route)).collect()
     }
 
+    /// Shows every route, in no order. Not to be called where a request waits for it.
+    pub(crate) fn each(&self, mut show: impl FnMut(&Route)) {
+        self.by_subdomain.iter().for_each(|route| show(&route));
+    }
+
     /// Puts a route in its tenant's place, unless something newer is known. Says whether it did.
     pub(crate) fn put(&self, route: Arc<Route>) -> bool {
         self.replace(route, |known, route| match known {
@@ -174,7 +181,9 @@ impl Directory {
             self.by_former.insert(former.subdomain.clone(), Arc::clone(&route));
         }
         self.by_subdomain.insert(route.subdomain.clone(), Arc::clone(&route));
-        entry.insert(Heard::Route(route));
+        let tenant = route.tenant;
+        drop(entry.insert(Heard::Route(route)));
+        self.held.tell(tenant);
         true
     }
 
@@ -187,7 +196,8 @@ impl Directory {
             self.by_subdomain.remove_if(&route.subdomain, |_, known| known.tenant == tenant);
             self.forget_former(route);
         }
-        entry.insert(Heard::Gone);
+        drop(entry.insert(Heard::Gone));
+        self.held.tell(tenant);
     }
 
     fn forget_former(&self, route: &Route) {

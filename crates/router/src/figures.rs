@@ -1,6 +1,9 @@
 //! What goes on, in numbers: a moment's picture of the router, for metrics and pages.
 
-use crate::scheduler::{Breaker, Path, Reason};
+use crate::{
+    SchemaFigures,
+    scheduler::{Breaker, Path, Reason},
+};
 use portero_kernel::{ServerId, TenantId};
 use std::{
     collections::BTreeMap,
@@ -27,6 +30,8 @@ pub struct Figures {
     pub lookups_missed: u64,
     /// Seconds from a change in the registry until it was applied here.
     pub invalidation: Histogram,
+    /// How the tenants' schemas stand to the program.
+    pub schema: SchemaFigures,
     /// Every server, by name.
     pub servers: Vec<ServerFigures>,
 }
@@ -64,6 +69,8 @@ pub struct ServerFigures {
     pub drift: i64,
     /// Connections closed, by reason.
     pub evictions: [(&'static str, u64); Reason::ALL.len()],
+    /// Statements that a migration had made stale, by what became of them: `retried`, or `told` to whoever asked.
+    pub stale_statements: [(&'static str, u64); 2],
     /// Logins that failed, by SQLSTATE, or `io`, `timeout`, `wrong-mark`.
     pub connect_failures: BTreeMap<String, u64>,
     /// Seconds until a request had its connection, by how it came by it.

@@ -4,6 +4,8 @@
 //! by many tenants: fairly, never more than the server was granted, and at no cost where a tenant's connection is warm.
 //!
 //! - [`Router::lookup`] says whose a subdomain is, in memory and without I/O.
+//! - [`Router::serves`] says whether the program runs on the tenant's schema as it is; [`Router::hold`] waits for its
+//!   migration.
 //! - [`Router::acquire`] lends a [`TenantDb`]: an idle connection of that tenant, or a new one within the server's budget.
 //!   Dropped, it goes back.
 //! - [`Router::run`] follows the registry's changes and keeps this router's leases: several routers share a server.
@@ -43,19 +45,21 @@ mod directory;
 mod figures;
 mod follow;
 pub mod scheduler;
+mod schema;
 mod server;
 mod snapshot;
 mod watch;
 
 pub use directory::{Directory, Route};
 pub use figures::{Figures, Histogram, HistogramRecorder, ServerFigures, Share, TenantFigures};
+pub use schema::{Behind, SchemaFigures, SchemaPolicy};
 pub use snapshot::SnapshotError;
 
 use dashmap::{DashMap, DashSet};
 use follow::Leash;
 use portero_kernel::{RouterId, ServerId, Subdomain, TenantId};
 use portero_pg::{Address, TenantDb, tokio_postgres::Config};
-use portero_registry::{Registry, RegistryError, ServerRow};
+use portero_registry::{Registry, RegistryError, ServerRow, TenantStatus};
 use scheduler::{Limits, Refusal};
 use server::{Refused, Server};
 use snapshot::Shelf;
@@ -85,8 +89,10 @@ pub struct RouterOptions {
     pub deadline: Duration,
     /// How long a login may take.
     pub login: Duration,
-    /// How connections are shared.
+    /// How connections are shared; and how many requests may wait, for a connection or for a migration.
     pub limits: Limits,
+    /// What the program needs of a tenant's schema.
+    pub schema: SchemaPolicy,
 }
 
 impl Default for RouterOptions {
@@ -97,6 +103,7 @@ impl Default for RouterOptions {
             deadline: Duration::from_secs(3),
             login: Duration::from_secs(3),
             limits: Limits::default(),
+            schema: SchemaPolicy::default(),
         }
     }
 }
@@ -113,6 +120,9 @@ pub enum AcquireError {
     /// The tenant is deleted; its data may still be kept.
     #[error("the tenant is deleted")]
     Deleted,
+    /// The tenant's schema is older than what is served; see [`SchemaPolicy`].
+    #[error("the tenant waits for its migration")]
+    Upgrading,
     /// No connection within the deadline, or too many wait already.
     #[error("no connection became free in time")]
     Busy,
@@ -280,6 +290,32 @@ impl Router {
         self.directory.moved(subdomain, OffsetDateTime::now_utc())
     }
 
+    /// Whether the tenant's schema is one that the program serves.
+    #[must_use]
+    pub fn serves(&self, route: &Route) -> bool {
+        route.schema_version >= self.options.schema.serves_from()
+    }
+
+    /// Waits for the migration of a tenant that isn't served as it is, for [`SchemaPolicy::hold`] at most: until its route
+    /// says something else of it, whatever that is. To be looked up again then. Where as many wait already as may
+    /// ([`Limits`]), nothing is waited for.
+    pub async fn hold(&self, tenant: TenantId) {
+        let (policy, limits) = (&self.options.schema, &self.options.limits);
+        if policy.patience().is_zero() {
+            return;
+        }
+        let Some(mut one) = self.directory.held.join(tenant, limits.queue_per_tenant, limits.queue) else {
+            return;
+        };
+        let waits = |route: &Route| route.status == TenantStatus::Active && !self.serves(route);
+        let other = one.until(&self.directory, |route| !route.is_some_and(waits));
+        let _ = tokio::time::timeout(policy.patience(), other).await;
+        let now = self.directory.by_tenant(tenant);
+        let served = now.is_some_and(|route| route.status == TenantStatus::Active && self.serves(&route));
+        let held = &self.directory.held;
+        if served { &held.served } else { &held.in_vain }.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Lends a connection to the route's database. Where there is none idle and none to be opened, this waits its turn,
     /// for [`RouterOptions::deadline`] at most; dropped, it gives up its place.
     ///
@@ -288,6 +324,9 @@ impl Router {
     pub async fn acquire(&self, route: &Route) -> Result<TenantDb, AcquireError> {
         if let Some(shut) = directory::why_shut(route.status) {
             return Err(shut);
+        }
+        if !self.serves(route) {
+            return Err(AcquireError::Upgrading);
         }
         let server = self.server(route.server).ok_or(AcquireError::Unavailable)?;
         server.lend(route).await.map_err(|refused| match refused {
@@ -311,7 +350,10 @@ impl Router {
     pub fn figures(&self) -> Figures {
         let mut servers: Vec<_> = self.servers().iter().map(|server| server.figures()).collect();
         servers.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut schema = SchemaFigures::count(&self.directory, &self.options.schema);
+        self.directory.held.add_to(&mut schema);
         Figures {
+            schema,
             routes: self.directory.len(),
             clock: self.applied(),
             clock_lag: (self.registry_clock.load(Ordering::Relaxed) - self.applied()).max(0),

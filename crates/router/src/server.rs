@@ -13,14 +13,15 @@ use crate::{
 use dashmap::DashMap;
 use portero_kernel::{ServerId, TenantId, with_causes};
 use portero_pg::{
-    Address, Class, Endpoint, Fate, Lender, OpenError, TenantConnection, TenantDb, classify, thread_number,
+    Address, Class, Endpoint, Fate, Lender, OpenError, Stale, TenantConnection, TenantDb, classify,
+    thread_number,
 };
 use portero_registry::{Registry, RegistryError, TenantStatus};
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -74,6 +75,8 @@ pub(crate) struct Server {
     around: Surroundings,
     connects: HistogramRecorder,
     checkouts: [HistogramRecorder; Path::ALL.len()],
+    /// Statements that a migration had made stale: retried, and told to whoever asked.
+    stale: [AtomicU64; 2],
     connect_failures: Mutex<BTreeMap<String, u64>>,
     me: Weak<Self>,
 }
@@ -179,6 +182,7 @@ impl Server {
             around,
             connects: HistogramRecorder::default(),
             checkouts: Default::default(),
+            stale: Default::default(),
             connect_failures: Mutex::default(),
             me: me.clone(),
         })
@@ -326,6 +330,8 @@ impl Server {
             epoch,
             drift: self.drift.load(Ordering::Relaxed),
             evictions: Reason::ALL.map(|reason| (reason.as_str(), evictions[reason as usize])),
+            stale_statements: [("retried", Stale::Retried), ("told", Stale::Told)]
+                .map(|(name, stale)| (name, self.stale[stale as usize].load(Ordering::Relaxed))),
             connect_failures: self.connect_failures.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             checkout: Path::ALL.map(|path| (path.as_str(), self.checkouts[path as usize].snapshot())),
             connect: self.connects.snapshot(),
@@ -520,5 +526,9 @@ impl Lender for Server {
         self.decide(|scheduling, now| {
             scheduling.release(now, SlotId(ticket), connection, fate == Fate::Clean);
         });
+    }
+
+    fn note_stale(&self, stale: Stale) {
+        self.stale[stale as usize].fetch_add(1, Ordering::Relaxed);
     }
 }

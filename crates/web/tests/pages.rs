@@ -111,8 +111,14 @@ fn members_get_no_actions_and_the_last_administrator_stays() {
 fn pages_that_wait_refresh_without_the_script() {
     for (name, html, _) in all_pages() {
         let refreshes = html.contains("http-equiv=\"refresh\"");
-        let waits = ["progress-running", "progress-done", "message-tenant-provisioning", "budget"]
-            .contains(&name.as_str());
+        let waits = [
+            "progress-running",
+            "progress-done",
+            "message-tenant-provisioning",
+            "message-tenant-upgrading",
+            "budget",
+        ]
+        .contains(&name.as_str());
         assert_eq!(refreshes, waits, "{name}");
     }
 }

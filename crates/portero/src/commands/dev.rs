@@ -124,6 +124,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
                 settings.tenant_requests_per_second.unwrap_or(0),
                 settings.tenant_concurrency,
             ),
+            schema: settings.schema,
             refill,
         })
         .await?;

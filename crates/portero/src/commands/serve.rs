@@ -44,6 +44,7 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
         trusted_proxies = ?settings.trusted_proxies,
         signup_mode = ?settings.signup_mode,
         workers = settings.workers,
+        schema_behind = ?settings.schema.behind,
         spares = settings.spares.unwrap_or(SPARES),
         "settings"
     );
@@ -73,6 +74,7 @@ pub(crate) async fn run(mut settings: Settings, output: Output) -> Result<ExitCo
             settings.tenant_requests_per_second.unwrap_or(TENANT_REQUESTS_PER_SECOND),
             settings.tenant_concurrency,
         ),
+        schema: settings.schema,
         refill,
         site: site.clone(),
         data_dir: settings.data_dir,

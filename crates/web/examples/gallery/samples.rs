@@ -210,7 +210,7 @@ fn message(lang: Lang, problem: Problem) -> MessagePage<'static> {
         address: (problem == Problem::TenantNotFound).then_some(ADDRESS),
         action: Some(Action { way, href }),
         request_id: (problem == Problem::Internal).then_some(JOB),
-        refresh_secs: (problem == Problem::TenantProvisioning).then_some(2),
+        refresh_secs: matches!(problem, Problem::TenantProvisioning | Problem::TenantUpgrading).then_some(2),
     }
 }
 

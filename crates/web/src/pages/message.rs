@@ -43,7 +43,7 @@ impl MessagePage<'_> {
     /// How the door in the picture stands.
     fn door(&self) -> &'static str {
         match self.problem {
-            Problem::TenantProvisioning => "working",
+            Problem::TenantProvisioning | Problem::TenantUpgrading => "working",
             Problem::TenantBusy | Problem::TenantRateLimited | Problem::TooManyRequests => "ajar",
             _ => "shut",
         }

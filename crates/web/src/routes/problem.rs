@@ -6,7 +6,7 @@ use crate::{
     routes::Visit,
     text::{Problem as Words, Way},
 };
-use actix_web::{HttpMessage, HttpRequest, web};
+use actix_web::{HttpMessage, HttpRequest, http::Method, web};
 use portero_edge::{Edge, Host, Kind, Problem, ProblemPage, TenantCtx};
 
 /// Draws a problem as a page in the visitor's language.
@@ -30,7 +30,12 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
         _ if problem.retry_after_secs().is_some() => Some(Action { way: Way::Retry, href: &visit.path }),
         _ => Some(Action { way: Way::Home, href: "/" }),
     };
-    let refresh_secs = (problem.kind == Kind::TenantProvisioning).then_some(1);
+    let refresh_secs = match problem.kind {
+        Kind::TenantProvisioning => Some(1),
+        // What was sent is not sent again by itself.
+        Kind::TenantUpgrading if matches!(*request.method(), Method::GET | Method::HEAD) => Some(5),
+        _ => None,
+    };
     let shows_id = problem.kind.status().is_server_error();
     // Nobody's address is shown over the shut door; it is a host name, with nothing in it to mistrust.
     let nobodys = request
@@ -56,6 +61,7 @@ fn words_for(kind: Kind) -> Words {
         Kind::HostInvalid | Kind::Misdirected => Words::HostInvalid,
         Kind::TenantNotFound => Words::TenantNotFound,
         Kind::TenantProvisioning => Words::TenantProvisioning,
+        Kind::TenantUpgrading => Words::TenantUpgrading,
         Kind::TenantPaused => Words::TenantPaused,
         Kind::TenantDeleted => Words::TenantDeleted,
         Kind::TenantMoved => Words::TenantMoved,

@@ -35,6 +35,8 @@ coded! {
         TenantNotFound = "tenant-not-found",
         /// 503: the company is being set up.
         TenantProvisioning = "tenant-provisioning",
+        /// 503: the company's database is being brought up to date.
+        TenantUpgrading = "tenant-upgrading",
         /// 503: the company is paused.
         TenantPaused = "tenant-paused",
         /// 410: the company was deleted, and its period of grace runs.

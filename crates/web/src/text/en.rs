@@ -226,6 +226,10 @@ fn problem(problem: Problem) -> ProblemWords {
             "This place is still being made",
             "The company has just signed up. This page refreshes by itself and opens as soon as it's ready.",
         ),
+        Problem::TenantUpgrading => (
+            "We're improving this place",
+            "The company is being brought up to date, which rarely takes longer than a moment. Nothing you had here is lost, and if you were just sending something, send it again.",
+        ),
         Problem::TenantPaused => (
             "This door is closed for now",
             "The company is paused. Its data is where it was. Whoever looks after it can tell you more.",

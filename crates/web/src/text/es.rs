@@ -228,6 +228,10 @@ fn problem(problem: Problem) -> ProblemWords {
             "Todavía estamos preparando este lugar",
             "La empresa se acaba de registrar. Esta página se actualiza sola y se abre apenas esté lista.",
         ),
+        Problem::TenantUpgrading => (
+            "Estamos mejorando este lugar",
+            "La empresa se está poniendo al día; casi siempre es cosa de un momento. Nada de lo que tenías aquí se pierde, y si estabas enviando algo, envíalo de nuevo.",
+        ),
         Problem::TenantPaused => (
             "Esta puerta está cerrada por ahora",
             "La empresa está en pausa. Sus datos siguen donde estaban. Quien la administra puede decirte más.",
