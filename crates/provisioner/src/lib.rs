@@ -28,10 +28,12 @@ pub use worker::{Worker, WorkerOptions};
 pub use workflow::{Direction, Load, Plan, Workflow};
 
 use portero_pg::Migrations;
+use std::sync::LazyLock;
 
 mod embedded {
     refinery::embed_migrations!("../../tenant-migrations");
 }
 
 /// The schema of every tenant.
-pub const TENANT_MIGRATIONS: Migrations = Migrations::new(embedded::migrations::runner);
+pub static TENANT_MIGRATIONS: LazyLock<Migrations> =
+    LazyLock::new(|| Migrations::embedded(&embedded::migrations::runner()));

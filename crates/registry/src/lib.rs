@@ -59,7 +59,10 @@ use lines::Lines;
 use portero_auth::{Chain, Digester, Sealer};
 use portero_kernel::{SchemaVersion, Subdomain};
 use portero_pg::{Class, MigrateError, Migrations, Session, classify, hardened};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use tokio_postgres::Config;
 
 mod embedded {
@@ -67,7 +70,8 @@ mod embedded {
 }
 
 /// The registry's own schema.
-pub const MIGRATIONS: Migrations = Migrations::new(embedded::migrations::runner);
+pub static MIGRATIONS: LazyLock<Migrations> =
+    LazyLock::new(|| Migrations::embedded(&embedded::migrations::runner()));
 
 /// Why the registry didn't answer, or refused.
 #[derive(Debug, thiserror::Error)]
