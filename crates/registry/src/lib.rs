@@ -14,6 +14,8 @@ mod jobs;
 mod life;
 mod lines;
 mod listings;
+mod migration_log;
+mod migration_runs;
 mod operators;
 mod outbox;
 mod routers;
@@ -35,6 +37,10 @@ pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
 pub use listings::{JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use migration_runs::{
+    ClaimedMigration, MigrationCounts, MigrationPlace, MigrationResult, MigrationRunRow, MigrationRunStatus,
+    MigrationState, MigrationTenantRow, NewMigrationRun, NewMigrationTenant,
+};
 pub use operators::OperatorRow;
 pub use outbox::{Letter, Mail, MailRow, MailState};
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
