@@ -62,7 +62,9 @@ pub enum MigrateError {
         known: SchemaVersion,
     },
     /// It has another migration of this version than the set.
-    #[error("{applied} was applied, and it is not the {expected} that is known here: the name or the text differs")]
+    #[error(
+        "{applied} was applied, and it is not the {expected} that is known here: the name or the text differs"
+    )]
     Divergent {
         /// In the database.
         applied: String,
@@ -117,11 +119,8 @@ pub struct Terms<'a> {
 
 impl Terms<'_> {
     /// Any database; nothing belongs to a migration but itself.
-    const PLAIN: Self = Self {
-        tenant: None,
-        lock_timeout: Duration::from_secs(10),
-        and_then: &|_| String::new(),
-    };
+    const PLAIN: Self =
+        Self { tenant: None, lock_timeout: Duration::from_secs(10), and_then: &|_| String::new() };
 }
 
 /// The versions of a schema before and after an attempt, as its history said.

@@ -9,6 +9,7 @@ mod catalogue;
 mod disk;
 pub mod engine;
 pub mod fence;
+pub mod fleet;
 pub mod orphans;
 mod points;
 mod reaper;

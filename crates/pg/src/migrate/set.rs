@@ -105,7 +105,9 @@ pub enum SetError {
     #[error("{0} has a {1}: each migration is one transaction, which its history row is part of")]
     TransactionControl(String, &'static str),
     /// What a crash leaves of it could not be found again.
-    #[error("{0} makes an index CONCURRENTLY that has no name: give it one, so that a second try finds what the first left")]
+    #[error(
+        "{0} makes an index CONCURRENTLY that has no name: give it one, so that a second try finds what the first left"
+    )]
     NamelessIndex(String),
 }
 
@@ -237,9 +239,18 @@ mod tests {
         for stem in ["V1__a", "V12__Two_words_2"] {
             assert_eq!(migration(stem, "").to_string(), stem);
         }
-        for stem in
-            ["V1_a", "1__a", "U1__a", "V1__", "V__a", "V01__a", "V+1__a", "V1.5__a", "V1__a-b", "V99999999999__a"]
-        {
+        for stem in [
+            "V1_a",
+            "1__a",
+            "U1__a",
+            "V1__",
+            "V__a",
+            "V01__a",
+            "V+1__a",
+            "V1.5__a",
+            "V1__a-b",
+            "V99999999999__a",
+        ] {
             assert!(matches!(Migration::new(stem, ""), Err(SetError::Name(_))), "{stem}");
         }
     }

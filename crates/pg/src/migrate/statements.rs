@@ -40,8 +40,7 @@ pub(super) fn concurrent_index(statement: &str) -> Option<Option<&str>> {
     let rest = word(statement, "CREATE")?;
     let rest = word(word(rest, "UNIQUE").unwrap_or(rest), "INDEX")?;
     let rest = word(rest, "CONCURRENTLY")?;
-    let known =
-        word(rest, "IF").and_then(|rest| word(rest, "NOT")).and_then(|rest| word(rest, "EXISTS"));
+    let known = word(rest, "IF").and_then(|rest| word(rest, "NOT")).and_then(|rest| word(rest, "EXISTS"));
     let rest = bare(known.unwrap_or(rest));
     if word(rest, "ON").is_some() {
         return Some(None);
@@ -169,8 +168,14 @@ mod tests {
             (r"SELECT E'it\';'; SELECT 2", &[r"SELECT E'it\';'", "SELECT 2"]),
             (r"SELECT 'C:\'; SELECT 2", &[r"SELECT 'C:\'", "SELECT 2"]),
             ("SELECT $$;$$; SELECT $a_1$ $$;$b$ $a_1$;", &["SELECT $$;$$", "SELECT $a_1$ $$;$b$ $a_1$"]),
-            ("PREPARE p AS SELECT $1;SELECT a$b$;SELECT c$b$", &["PREPARE p AS SELECT $1", "SELECT a$b$", "SELECT c$b$"]),
-            ("-- portero: no transaction\n-- why; so\nSELECT 1; -- after;\nSELECT 2", &["SELECT 1", "SELECT 2"]),
+            (
+                "PREPARE p AS SELECT $1;SELECT a$b$;SELECT c$b$",
+                &["PREPARE p AS SELECT $1", "SELECT a$b$", "SELECT c$b$"],
+            ),
+            (
+                "-- portero: no transaction\n-- why; so\nSELECT 1; -- after;\nSELECT 2",
+                &["SELECT 1", "SELECT 2"],
+            ),
             ("SELECT 1 -- a; b\n, 2; SELECT 3", &["SELECT 1 -- a; b\n, 2", "SELECT 3"]),
             ("SELECT 'ñ;ñ'; SELECT ñ", &["SELECT 'ñ;ñ'", "SELECT ñ"]),
             ("SELECT 'never closed; SELECT 2", &["SELECT 'never closed; SELECT 2"]),
