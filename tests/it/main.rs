@@ -23,6 +23,8 @@ mod isolation;
 mod jobs;
 mod life;
 mod lifecycle;
+mod migrate;
+mod migrate_fleet;
 mod nginx;
 mod operators;
 mod ping;

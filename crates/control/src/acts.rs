@@ -5,14 +5,17 @@
 //! in the noun's own file. Sign-ups that are refused are not written down: anybody can make as many as they like.
 
 use crate::{
-    Asking, Change, Control, FieldNames, Grace, JobError, Leftovers, LookAlike, NewInvitation, OperatorError,
-    OperatorView, Purge, ServerError, ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp, TenantError,
+    Asking, Change, Control, FieldNames, Grace, JobError, Leftovers, LookAlike, MigrationError,
+    MigrationReport, MigrationRequest, NewInvitation, OperatorError, OperatorView, Purge, ServerError,
+    ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp, TenantError,
 };
 use portero_auth::{OperatorToken, SessionSecret};
-use portero_kernel::{EmailAddress, JobId, OperatorId, SecretString, Subdomain};
+use portero_kernel::{EmailAddress, JobId, MigrationRunId, OperatorId, SecretString, Subdomain};
+use portero_provisioner::fleet::Tell;
 use portero_registry::{Actor, Entry, Outcome, RegistryError};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// Characters of a text from outside that are written down.
@@ -251,6 +254,44 @@ impl Control {
         self.done(act, async |control| control.do_job_abandon(id).await).await
     }
 
+    /// Migrates the fleet, or some of it, until that is done, was stopped by its failures, or `stop` says so; `tell` hears of
+    /// each tenant. Nothing where every tenant has the version. That it began is written down: what came of it is kept with
+    /// the run.
+    ///
+    /// # Errors
+    /// [`MigrationError`]. That tenants failed is none: the report says so.
+    pub async fn migrate(
+        &self,
+        request: &MigrationRequest,
+        tell: Tell<'_>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Option<MigrationReport>, MigrationError> {
+        let some: Vec<_> = request.tenants.iter().map(Subdomain::as_str).collect();
+        let details = json!({
+            "only": some, "waves": request.waves.to_string(), "max_failures": request.max_failures,
+            "files": request.directory.is_some(),
+        });
+        let act = Act { verb: "migration.run", subdomain: None, details };
+        self.done(act, async |control| control.do_migrate(request, tell, stop).await).await
+    }
+
+    /// Goes on with a run that was left, or tries again what failed in one that came to rest; what isn't given stays.
+    ///
+    /// # Errors
+    /// [`MigrationError`].
+    pub async fn migration_resume(
+        &self,
+        id: MigrationRunId,
+        max_failures: Option<u16>,
+        jobs: Option<u16>,
+        tell: Tell<'_>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<MigrationReport, MigrationError> {
+        let act = Act::on("migration.resume", "run", &id.to_string());
+        self.done(act, async |control| control.do_migration_resume(id, max_failures, jobs, tell, stop).await)
+            .await
+    }
+
     /// Adds an operator. The token is known from now on to whoever is shown it, and to nobody else.
     ///
     /// # Errors
@@ -389,6 +430,12 @@ impl Fault for RegistryError {
 }
 
 impl Fault for JobError {
+    fn outcome(&self) -> Outcome {
+        if matches!(self, Self::Registry(_)) { Outcome::Failed } else { Outcome::Refused }
+    }
+}
+
+impl Fault for MigrationError {
     fn outcome(&self) -> Outcome {
         if matches!(self, Self::Registry(_)) { Outcome::Failed } else { Outcome::Refused }
     }

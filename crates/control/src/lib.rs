@@ -10,6 +10,7 @@ mod job_care;
 mod job_events;
 mod jobs;
 mod life;
+mod migrations;
 mod operators;
 mod reconcile;
 mod routers;
@@ -25,6 +26,10 @@ pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
 pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
 pub use life::{FormerNameView, Grace, Purge, PurgedView};
+pub use migrations::{
+    MigratedTenant, MigrationError, MigrationPlan, MigrationReport, MigrationRequest, MigrationRunView,
+    PlannedMigration, PlannedTenant,
+};
 pub use operators::{OperatorError, OperatorView};
 pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
 pub use routers::Known;
@@ -37,6 +42,10 @@ pub use tenants::{Change, TenantError, TenantView};
 
 // What the lists are asked with, and what is in them.
 pub use portero_registry::{JobLine, JobQuery, TenantFilter, TenantOrder};
+
+// What a migration of the fleet is asked with, and tells.
+pub use portero_provisioner::fleet::{FleetEvent, Tell, Waves};
+pub use portero_registry::MigrationState;
 
 // What a door writes for [`WriteLetter`], and the mailer sends.
 pub use portero_registry::{Letter, MailRow, MailState};

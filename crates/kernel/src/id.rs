@@ -62,6 +62,10 @@ id!(
     JobId
 );
 id!(
+    /// A migration of all tenants, or of some, as the registry keeps it.
+    MigrationRunId
+);
+id!(
     /// A PostgreSQL server that holds tenants' databases.
     ServerId
 );

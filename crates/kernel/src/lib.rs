@@ -14,7 +14,7 @@ mod subdomain;
 
 pub use cause::with_causes;
 pub use host::{HostName, HostNameError, Place};
-pub use id::{JobId, OperatorId, RouterId, ServerId, SessionId, SpareId, TenantId, UserId};
+pub use id::{JobId, MigrationRunId, OperatorId, RouterId, ServerId, SessionId, SpareId, TenantId, UserId};
 pub use names::{CompanyName, DatabaseName, EmailAddress, NotOpaque, RoleName};
 pub use refusal::{FieldError, Fields, Refusal};
 pub use secrecy::{ExposeSecret, SecretString};

@@ -56,6 +56,9 @@ enum Command {
     /// Look after tenants
     #[command(subcommand)]
     Tenant(commands::tenant::TenantCommand),
+    /// Bring companies' databases to the newest schema
+    #[command(subcommand)]
+    Migrate(commands::migrate::MigrateCommand),
     /// Look after the servers that hold companies' databases
     #[command(subcommand)]
     Server(commands::server::ServerCommand),
@@ -112,6 +115,7 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         Command::Dev(args) => commands::dev::run(settings, args, output).await,
         Command::Serve => commands::serve::run(settings, output).await,
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
+        Command::Migrate(command) => commands::migrate::run(settings, command, output).await,
         Command::Server(command) => commands::server::run(settings, command, output).await,
         Command::Audit(command) => commands::audit::run(settings, command, output).await,
         Command::Operator(command) => commands::operator::run(settings, command, output).await,

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use std::{
     fmt,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
 };
 
 /// Where a command's answer goes.
@@ -28,6 +28,15 @@ impl Output {
     pub(crate) fn line(self, text: impl fmt::Display) {
         if !self.json {
             put(text);
+        }
+    }
+
+    /// What goes on, on the last line of a terminal, instead of what was there; nothing anywhere else.
+    pub(crate) fn progress(self, text: &str) {
+        let mut terminal = io::stderr();
+        if !self.json && terminal.is_terminal() {
+            let _ = write!(terminal, "\r\x1b[K{text}");
+            let _ = terminal.flush();
         }
     }
 

@@ -323,7 +323,7 @@ impl<C: Send + Sync> Saga<'_, C> {
 }
 
 /// Half to one and a half of it: those who failed together don't come back together.
-fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     let random = u16::from_le_bytes([Uuid::new_v4().as_bytes()[0], Uuid::new_v4().as_bytes()[0]]);
     pause.mul_f64(0.5 + f64::from(random) / f64::from(u16::MAX))
 }

@@ -9,6 +9,7 @@ mod catalogue;
 mod disk;
 pub mod engine;
 pub mod fence;
+pub mod fleet;
 pub mod orphans;
 mod points;
 mod reaper;
@@ -29,13 +30,15 @@ pub use workflow::{Direction, Load, Plan, Workflow};
 
 use portero_kernel::SchemaVersion;
 use portero_pg::Migrations;
+use std::sync::LazyLock;
 
 mod embedded {
     refinery::embed_migrations!("../../tenant-migrations");
 }
 
 /// The schema of every tenant.
-pub const TENANT_MIGRATIONS: Migrations = Migrations::new(embedded::migrations::runner);
+pub static TENANT_MIGRATIONS: LazyLock<Migrations> =
+    LazyLock::new(|| Migrations::embedded(&embedded::migrations::runner()));
 
 /// The oldest version of it that this program's code runs on, where it is older than the newest. To be said on purpose,
 /// with a release whose migration expands and whose code does without it for as long as it isn't there; and taken back

@@ -329,16 +329,19 @@ pub(crate) async fn grant_data(session: &Session, role: &RoleName) -> Result<()>
 
 /// After a migration: what the role may read but not rewrite. Of the audit it may write what happened, not when.
 pub(crate) async fn restrict_data(session: &Session, role: &RoleName) -> Result<()> {
-    let role = ident(role.as_str());
-    session
-        .batch_execute(&format!(
-            "REVOKE INSERT, UPDATE, DELETE ON public.schema_history FROM {role};
-             REVOKE INSERT, UPDATE, DELETE ON public.audit FROM {role};
-             GRANT INSERT (actor_id, action, subject_id, detail) ON public.audit TO {role};
-             REVOKE ALL ON SEQUENCE public.audit_id_seq FROM {role}"
-        ))
-        .await?;
+    session.batch_execute(&restriction(role)).await?;
     Ok(())
+}
+
+/// The same, for whoever runs it with something else.
+pub(crate) fn restriction(role: &RoleName) -> String {
+    let role = ident(role.as_str());
+    format!(
+        "REVOKE INSERT, UPDATE, DELETE ON public.schema_history FROM {role};
+         REVOKE INSERT, UPDATE, DELETE ON public.audit FROM {role};
+         GRANT INSERT (actor_id, action, subject_id, detail) ON public.audit TO {role};
+         REVOKE ALL ON SEQUENCE public.audit_id_seq FROM {role}"
+    )
 }
 
 /// Drops a database and its role that bear one of these marks. Nothing there is fine; somebody else's is an error. What an

@@ -14,6 +14,8 @@ mod jobs;
 mod life;
 mod lines;
 mod listings;
+mod migration_log;
+mod migration_runs;
 mod names;
 mod operators;
 mod outbox;
@@ -36,6 +38,10 @@ pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
 pub use listings::{JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use migration_runs::{
+    ClaimedMigration, MigrationCounts, MigrationPlace, MigrationResult, MigrationRunRow, MigrationRunStatus,
+    MigrationState, MigrationTenantRow, NewMigrationRun, NewMigrationTenant,
+};
 pub use operators::OperatorRow;
 pub use outbox::{Letter, Mail, MailRow, MailState};
 pub use routers::{Answer, Beat, LapsedLease, LeaseRow, RouterRow, Use};
@@ -60,7 +66,10 @@ use lines::Lines;
 use portero_auth::{Chain, Digester, Sealer};
 use portero_kernel::{SchemaVersion, Subdomain};
 use portero_pg::{Class, MigrateError, Migrations, Session, classify, hardened};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use tokio_postgres::Config;
 
 mod embedded {
@@ -68,7 +77,8 @@ mod embedded {
 }
 
 /// The registry's own schema.
-pub const MIGRATIONS: Migrations = Migrations::new(embedded::migrations::runner);
+pub static MIGRATIONS: LazyLock<Migrations> =
+    LazyLock::new(|| Migrations::embedded(&embedded::migrations::runner()));
 
 /// Why the registry didn't answer, or refused.
 #[derive(Debug, thiserror::Error)]

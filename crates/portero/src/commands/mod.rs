@@ -5,6 +5,7 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod invite;
 pub(crate) mod jobs;
+pub(crate) mod migrate;
 pub(crate) mod operator;
 pub(crate) mod serve;
 pub(crate) mod server;

@@ -1,0 +1,478 @@
+//! Migrating the fleet: plan, run, resume; and what the registry has of runs.
+//!
+//! Who has an older schema than the newest is planned for, by what the registry says; what a tenant really lacks is read in
+//! its own database when its turn comes. A run has all migrations that are not built in, with their texts: whoever resumes
+//! it needs no files.
+
+use crate::{Control, TenantError};
+use portero_kernel::{MigrationRunId, SchemaVersion, Subdomain};
+use portero_pg::{Migration, Migrations, SetError};
+use portero_provisioner::{
+    TENANT_MIGRATIONS,
+    fleet::{self, RUN_LEASE, Tell, Waves},
+};
+use portero_registry::{
+    MigrationCounts, MigrationRunRow, MigrationRunStatus, MigrationState, MigrationTenantRow,
+    NewMigrationRun, NewMigrationTenant, RegistryError,
+};
+use serde::{Deserialize, Serialize};
+use std::{path::PathBuf, time::Duration};
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+/// Whom to migrate to what, and how.
+#[derive(Debug, Clone)]
+pub struct MigrationRequest {
+    /// These only; empty for all.
+    pub tenants: Vec<Subdomain>,
+    /// Who comes first.
+    pub waves: Waves,
+    /// How many at once on a server; fewer where Portero's own connections there leave less room.
+    pub jobs: u16,
+    /// How many may fail before no more begin. Nothing: none before the last wave, any number in it.
+    pub max_failures: Option<u16>,
+    /// How long a statement waits for a lock, and requests of that tenant behind it.
+    pub lock_timeout: Duration,
+    /// Where migrations are that are newer than those built in.
+    pub directory: Option<PathBuf>,
+}
+
+/// What a run would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct MigrationPlan {
+    /// The version that tenants are to have.
+    pub target: SchemaVersion,
+    /// What somebody lacks, in order.
+    pub migrations: Vec<PlannedMigration>,
+    /// Who is migrated in which wave.
+    pub waves: Vec<Vec<PlannedTenant>>,
+    /// How many have the version already.
+    pub current: usize,
+    /// Who has a newer one, which these migrations know nothing of.
+    pub newer: Vec<PlannedTenant>,
+}
+
+/// A migration that somebody lacks.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedMigration {
+    /// Its version.
+    pub version: SchemaVersion,
+    /// Its name.
+    pub name: String,
+    /// Whether it is built into this program.
+    pub built_in: bool,
+    /// Whether it runs in a transaction.
+    pub transaction: bool,
+    /// How many tenants lack it, by what the registry says.
+    pub tenants: usize,
+}
+
+/// A tenant, and the version that the registry says it has.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedTenant {
+    /// Its subdomain.
+    pub subdomain: String,
+    /// Its version.
+    pub version: SchemaVersion,
+}
+
+/// A run, as operators see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct MigrationRunView {
+    /// Its id.
+    pub id: MigrationRunId,
+    /// `running`, `interrupted` (nobody works at it, and it is not at rest), `stopped` or `finished`.
+    pub status: &'static str,
+    /// Why it was stopped.
+    pub reason: Option<String>,
+    /// The version that tenants are to have.
+    pub target: SchemaVersion,
+    /// As they were asked for.
+    pub waves: String,
+    /// The wave that it is at.
+    pub wave: i32,
+    /// The last wave.
+    pub last_wave: i32,
+    /// Not begun.
+    pub pending: i64,
+    /// Under way.
+    pub running: i64,
+    /// They have the version.
+    pub done: i64,
+    /// They have not.
+    pub failed: i64,
+    /// They were left out.
+    pub skipped: i64,
+    /// When it began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it came to rest.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+/// What became of a tenant in a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct MigratedTenant {
+    /// As it was called when the run began.
+    pub subdomain: String,
+    /// The server that its database was on.
+    pub server: String,
+    /// Its wave.
+    pub wave: i32,
+    /// `pending`, `running`, `done`, `failed` or `skipped`.
+    pub state: &'static str,
+    /// The version of its schema before.
+    pub version_before: SchemaVersion,
+    /// The version afterwards, as its own history said.
+    pub version_after: Option<SchemaVersion>,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it was begun.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub started_at: Option<OffsetDateTime>,
+    /// How long it took, with pauses between tries.
+    pub took_ms: Option<u64>,
+    /// Why it failed or was left out.
+    pub error: Option<String>,
+}
+
+/// A run and its tenants.
+#[derive(Debug, Clone, Serialize)]
+pub struct MigrationReport {
+    /// The run.
+    pub run: MigrationRunView,
+    /// Its tenants, in the order in which they have their turns.
+    pub tenants: Vec<MigratedTenant>,
+}
+
+/// Why the fleet was not migrated.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// The files are no set of migrations.
+    #[error("these can't be the tenants' migrations")]
+    Set(#[from] SetError),
+    /// A tenant that was named is not there.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    /// There is none.
+    #[error("no migration run has the id {0}: see `portero migrate runs`")]
+    NotFound(String),
+    /// Several are meant.
+    #[error("several migration runs have an id like {0}: write more of it")]
+    Ambiguous(String),
+    /// None was left.
+    #[error("every migration run came to its end: there is nothing to resume")]
+    NothingLeft,
+    /// It has come to its end.
+    #[error("migration run {0} has come to its end, and none of its tenants failed")]
+    AtEnd(MigrationRunId),
+    /// This program has other migrations.
+    #[error("migration run {0} began with other migrations than this Portero has: begin another")]
+    Other(MigrationRunId),
+    /// The registry.
+    #[error("the registry doesn't answer")]
+    Registry(#[from] RegistryError),
+}
+
+/// A migration that is not built in, as a run keeps it.
+#[derive(Serialize, Deserialize)]
+struct File {
+    name: String,
+    sql: String,
+}
+
+impl MigrationRequest {
+    fn set(&self) -> Result<Migrations, SetError> {
+        match &self.directory {
+            Some(directory) => TENANT_MIGRATIONS.with_directory(directory),
+            None => Ok(TENANT_MIGRATIONS.clone()),
+        }
+    }
+}
+
+impl Control {
+    /// What a run would do, and no more than that.
+    ///
+    /// # Errors
+    /// [`MigrationError::Set`], [`MigrationError::Tenant`], or the registry.
+    pub async fn migration_plan(&self, request: &MigrationRequest) -> Result<MigrationPlan, MigrationError> {
+        let set = request.set()?;
+        let tenants = self.asked_for(request).await?;
+        Ok(plan(&set, &request.waves, &tenants))
+    }
+
+    /// Begins a run and works at it until it is at rest, or until told to stop. Nothing where every tenant has the version.
+    pub(crate) async fn do_migrate(
+        &self,
+        request: &MigrationRequest,
+        tell: Tell<'_>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Option<MigrationReport>, MigrationError> {
+        let set = request.set()?;
+        let tenants = in_waves(self.asked_for(request).await?, &request.waves, set.latest());
+        if tenants.is_empty() {
+            return Ok(None);
+        }
+        let new = NewMigrationRun {
+            id: MigrationRunId::generate(),
+            target: set.latest(),
+            digest: set.digest(),
+            files: files_of(&set),
+            whole_fleet: request.tenants.is_empty(),
+            waves: request.waves.to_string(),
+            max_failures: request.max_failures.map(i32::from),
+            jobs: i32::from(request.jobs),
+            lock_timeout: request.lock_timeout,
+            tenants,
+        };
+        self.registry.migration_run_insert(&new, RUN_LEASE).await?;
+        tracing::info!(run = %new.id, target = new.target, tenants = new.tenants.len(), "a migration run begins");
+        self.work_at(new.id, set, tell, stop).await.map(Some)
+    }
+
+    /// Goes on with a run that was left, or tries again what failed in one that came to rest.
+    pub(crate) async fn do_migration_resume(
+        &self,
+        id: MigrationRunId,
+        max_failures: Option<u16>,
+        jobs: Option<u16>,
+        tell: Tell<'_>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<MigrationReport, MigrationError> {
+        let run = self.migration_run(id).await?;
+        let counts = &run.counts;
+        if run.status == MigrationRunStatus::Finished && counts.failed + counts.skipped == 0 {
+            return Err(MigrationError::AtEnd(id));
+        }
+        let set = set_of(&run)?;
+        let (max_failures, jobs) = (max_failures.map(i32::from), jobs.map(i32::from));
+        self.registry.migration_reopen(id, max_failures, jobs, RUN_LEASE).await?;
+        tracing::info!(run = %id, "a migration run is resumed");
+        self.work_at(id, set, tell, stop).await
+    }
+
+    /// The newest run that has not come to a good end.
+    ///
+    /// # Errors
+    /// [`MigrationError::NothingLeft`], or the registry.
+    pub async fn migration_left(&self) -> Result<MigrationRunId, MigrationError> {
+        let runs = self.registry.migration_runs(100).await?;
+        let left =
+            runs.iter().find(|run| run.status != MigrationRunStatus::Finished || run.counts.failed > 0);
+        left.map(|run| run.id).ok_or(MigrationError::NothingLeft)
+    }
+
+    /// Up to `limit` runs, newest first.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn migration_runs(&self, limit: i64) -> Result<Vec<MigrationRunView>, RegistryError> {
+        let runs = self.registry.migration_runs(limit).await?;
+        Ok(runs.into_iter().map(MigrationRunView::from).collect())
+    }
+
+    /// The run with this id. Its beginning or its end will do, where that is of one only.
+    ///
+    /// # Errors
+    /// [`MigrationError::NotFound`], [`MigrationError::Ambiguous`].
+    pub async fn migration_find(&self, id: &str) -> Result<MigrationRunId, MigrationError> {
+        let id = id.trim().to_ascii_lowercase();
+        let found =
+            if id.is_empty() { Vec::new() } else { self.registry.migration_runs_abbreviated(&id).await? };
+        match found.as_slice() {
+            [] => Err(MigrationError::NotFound(id)),
+            [run] => Ok(*run),
+            _ => Err(MigrationError::Ambiguous(id)),
+        }
+    }
+
+    /// A run and what became of its tenants.
+    ///
+    /// # Errors
+    /// [`MigrationError::NotFound`].
+    pub async fn migration_report(&self, id: MigrationRunId) -> Result<MigrationReport, MigrationError> {
+        let run = self.migration_run(id).await?.into();
+        let tenants = self.registry.migration_run_tenants(id).await?;
+        Ok(MigrationReport { run, tenants: tenants.into_iter().map(MigratedTenant::from).collect() })
+    }
+
+    async fn work_at(
+        &self,
+        id: MigrationRunId,
+        set: Migrations,
+        tell: Tell<'_>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<MigrationReport, MigrationError> {
+        let run = self.migration_run(id).await?;
+        fleet::run(&self.registry, run, set, tell, stop).await?;
+        let report = self.migration_report(id).await?;
+        tracing::info!(run = %id, status = report.run.status, done = report.run.done, failed = report.run.failed, "a migration run was left or is at rest");
+        Ok(report)
+    }
+
+    async fn migration_run(&self, id: MigrationRunId) -> Result<MigrationRunRow, MigrationError> {
+        let run = self.registry.migration_run(id).await?;
+        run.ok_or_else(|| MigrationError::NotFound(id.to_string()))
+    }
+
+    /// The tenants that were asked for, whatever version they have.
+    async fn asked_for(&self, request: &MigrationRequest) -> Result<Vec<NewMigrationTenant>, MigrationError> {
+        let mut tenants = self.registry.tenants_to_migrate().await?;
+        if !request.tenants.is_empty() {
+            for name in &request.tenants {
+                if tenants.iter().all(|tenant| tenant.subdomain != *name) {
+                    return Err(self.why_nobody(name).await?.into());
+                }
+            }
+            tenants.retain(|tenant| request.tenants.contains(&tenant.subdomain));
+        }
+        Ok(tenants)
+    }
+}
+
+fn plan(set: &Migrations, waves: &Waves, tenants: &[NewMigrationTenant]) -> MigrationPlan {
+    let target = set.latest();
+    let planned = in_waves(tenants.to_vec(), waves, target);
+    let count = planned.last().map_or(0, |tenant| tenant.wave);
+    let of_wave =
+        |wave| planned.iter().filter(|tenant| tenant.wave == wave).map(PlannedTenant::from).collect();
+    let lacked = |migration: &Migration| {
+        let tenants = planned.iter().filter(|tenant| tenant.version < migration.version).count();
+        PlannedMigration {
+            version: migration.version,
+            name: migration.name.clone(),
+            built_in: TENANT_MIGRATIONS.find(migration.version).is_some(),
+            transaction: migration.is_transactional(),
+            tenants,
+        }
+    };
+    MigrationPlan {
+        target,
+        migrations: set.all().iter().map(lacked).filter(|migration| migration.tenants > 0).collect(),
+        waves: (1..=count).map(of_wave).collect(),
+        current: tenants.iter().filter(|tenant| tenant.version == target).count(),
+        newer: tenants.iter().filter(|tenant| tenant.version > target).map(PlannedTenant::from).collect(),
+    }
+}
+
+/// Those whose schema is older, in order, each in its wave.
+fn in_waves(
+    tenants: Vec<NewMigrationTenant>,
+    waves: &Waves,
+    target: SchemaVersion,
+) -> Vec<NewMigrationTenant> {
+    let mut behind: Vec<_> = tenants.into_iter().filter(|tenant| tenant.version < target).collect();
+    let sizes = waves.sizes(behind.len());
+    let numbers = (1..).zip(sizes).flat_map(|(wave, size)| std::iter::repeat_n(wave, size));
+    for (tenant, wave) in behind.iter_mut().zip(numbers) {
+        tenant.wave = wave;
+    }
+    behind
+}
+
+fn files_of(set: &Migrations) -> serde_json::Value {
+    let files = set.after(TENANT_MIGRATIONS.latest()).iter();
+    let files = files.map(|file| File { name: file.to_string(), sql: file.sql.to_string() });
+    serde_json::to_value(files.collect::<Vec<_>>()).unwrap_or_default()
+}
+
+/// The migrations that a run began with.
+fn set_of(run: &MigrationRunRow) -> Result<Migrations, MigrationError> {
+    let files: Vec<File> = serde_json::from_value(run.files.clone())
+        .map_err(|_| RegistryError::Unreadable("migration run's files"))?;
+    let files =
+        files.iter().map(|file| Migration::new(&file.name, &file.sql)).collect::<Result<Vec<_>, _>>()?;
+    let set = TENANT_MIGRATIONS.up_to(run.target).with(files).map_err(|_| MigrationError::Other(run.id))?;
+    if set.digest() == run.digest { Ok(set) } else { Err(MigrationError::Other(run.id)) }
+}
+
+impl From<&NewMigrationTenant> for PlannedTenant {
+    fn from(tenant: &NewMigrationTenant) -> Self {
+        Self { subdomain: tenant.subdomain.to_string(), version: tenant.version }
+    }
+}
+
+impl From<MigrationRunRow> for MigrationRunView {
+    fn from(run: MigrationRunRow) -> Self {
+        let MigrationCounts { pending, running, done, failed, skipped } = run.counts;
+        let status = match run.status {
+            MigrationRunStatus::Running if !run.alive => "interrupted",
+            status => status.as_str(),
+        };
+        Self {
+            id: run.id,
+            status,
+            reason: run.reason,
+            target: run.target,
+            waves: run.waves,
+            wave: run.wave,
+            last_wave: run.last_wave,
+            pending,
+            running,
+            done,
+            failed,
+            skipped,
+            created_at: run.created_at,
+            finished_at: run.finished_at,
+        }
+    }
+}
+
+impl From<MigrationTenantRow> for MigratedTenant {
+    fn from(row: MigrationTenantRow) -> Self {
+        Self {
+            subdomain: row.subdomain,
+            server: row.server,
+            wave: row.wave,
+            state: row.state.as_str(),
+            version_before: row.version_before,
+            version_after: row.version_after,
+            attempts: row.attempts,
+            started_at: row.started_at,
+            took_ms: row.took.and_then(|took| u64::try_from(took.as_millis()).ok()),
+            error: row.error.filter(|_| row.state != MigrationState::Done),
+        }
+    }
+}
+
+impl MigrationReport {
+    /// Whether every tenant has the version, or was left out for a reason.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.run.status == MigrationRunStatus::Finished.as_str() && self.run.failed == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portero_kernel::{ServerId, TenantId};
+
+    fn tenants(versions: &[SchemaVersion]) -> Vec<NewMigrationTenant> {
+        let tenant = |(number, version): (usize, &SchemaVersion)| NewMigrationTenant {
+            tenant: TenantId::generate(),
+            subdomain: Subdomain::parse(&format!("tenant-{number}")).unwrap(),
+            server: ServerId::generate(),
+            wave: 1,
+            version: *version,
+        };
+        versions.iter().enumerate().map(tenant).collect()
+    }
+
+    #[test]
+    fn a_plan_is_of_those_who_are_behind() {
+        let latest = TENANT_MIGRATIONS.latest();
+        let all = tenants(&[latest, latest - 1, latest - 2, latest + 1, latest - 1]);
+        let plan = plan(&TENANT_MIGRATIONS, &"1,100%".parse().unwrap(), &all);
+        assert_eq!((plan.target, plan.current, plan.newer.len()), (latest, 1, 1));
+        let names =
+            |wave: &Vec<PlannedTenant>| wave.iter().map(|one| one.subdomain.clone()).collect::<Vec<_>>();
+        let waves: Vec<_> = plan.waves.iter().map(names).collect();
+        assert_eq!(waves, [vec!["tenant-1"], vec!["tenant-2", "tenant-4"]]);
+        let lacked: Vec<_> = plan.migrations.iter().map(|one| (one.version, one.tenants)).collect();
+        assert_eq!(lacked, [(latest - 1, 1), (latest, 3)]);
+        let none = super::plan(&TENANT_MIGRATIONS, &Waves::default(), &tenants(&[latest]));
+        assert!(none.waves.is_empty() && none.migrations.is_empty());
+    }
+}

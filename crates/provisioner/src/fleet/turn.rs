@@ -1,0 +1,330 @@
+//! A tenant's turn in a run: as many tries as it takes and may, on one connection each, and what to say of it.
+//!
+//! What its own history said is what counts: a migration of which the answer was lost is found there by the next try.
+
+use super::blockers::{self, Blockers};
+use crate::{engine::jittered, points, server::restriction};
+use portero_kernel::{RoleName, SchemaVersion, ServerId, TenantId, with_causes};
+use portero_pg::{
+    Attempt, Class, MigrateError, Migration, Migrations, Terms, Versions, classify, connect, database_mark,
+    tokio_postgres::{Config, Error, error::SqlState},
+};
+use portero_registry::{
+    ClaimedMigration, MigrationPlace, MigrationResult, MigrationState, Registry, ServerRow, TenantStatus,
+};
+use std::{collections::HashMap, time::Duration};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, sleep, timeout},
+};
+
+/// How often a tenant is tried whose locks are held, or whose server is away.
+const TRIES: i32 = 5;
+/// The pause after the first try, give or take a half; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// How long one waits for somebody else who migrates the same tenant.
+const BUSY_FOR: Duration = Duration::from_secs(90);
+/// How long one waits for a tenant that is being made.
+const MAKING_TAKES: Duration = Duration::from_secs(30);
+/// How often to look at what one waits for.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long each migration may take, and the login before them: longer than any one statement may (60 s).
+const TAKES: Duration = Duration::from_secs(90);
+/// The same where one of them runs without a transaction, and so without a limit on its statements.
+const TAKES_UNGUARDED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What all turns of a run in this process work with.
+pub(super) struct Fleet {
+    pub(super) registry: Registry,
+    pub(super) set: Migrations,
+    pub(super) lock_timeout: Duration,
+    pub(super) sites: HashMap<ServerId, Site>,
+    /// Whether no more are to begin.
+    pub(super) halted: watch::Receiver<bool>,
+}
+
+/// A server, and how many may be migrated there at once.
+pub(super) struct Site {
+    pub(super) server: ServerRow,
+    pub(super) slots: Semaphore,
+    pub(super) blockers: Blockers,
+    /// The comments of its databases, by their names, as they were when the run began.
+    pub(super) marks: HashMap<String, String>,
+}
+
+impl Site {
+    /// Whether the database was seen to bear the tenant's mark.
+    fn knows(&self, place: &MigrationPlace, tenant: TenantId) -> bool {
+        self.marks.get(place.database.as_str()).is_some_and(|mark| *mark == database_mark(tenant))
+    }
+}
+
+/// Why a try was in vain.
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    /// Another may help.
+    Again(String),
+    /// Somebody holds a lock that it needs.
+    Locked(String),
+    /// Another process migrates it.
+    Busy,
+    /// None will help.
+    Never(String),
+    /// It is not for this run.
+    Skip(String),
+}
+
+/// Where a turn is.
+struct Turn<'a> {
+    fleet: &'a Fleet,
+    tenant: TenantId,
+    began: Instant,
+    attempts: i32,
+    versions: Option<Versions>,
+}
+
+impl Fleet {
+    /// Migrates a tenant; nothing where the run was halted before that was begun, or gone on with.
+    pub(super) async fn turn(&self, claimed: ClaimedMigration) -> Option<MigrationResult> {
+        let ClaimedMigration { tenant, subdomain, at } = claimed;
+        let turn = Turn { fleet: self, tenant, began: Instant::now(), attempts: 0, versions: None };
+        points::within(&subdomain, "fleet", false, turn.take(at)).await
+    }
+
+    fn is_halted(&self) -> bool {
+        *self.halted.borrow()
+    }
+
+    /// How long a try may take.
+    fn limit(&self, from: SchemaVersion) -> Duration {
+        let pending = self.set.after(from);
+        if pending.iter().any(|migration| !migration.is_transactional()) {
+            return TAKES_UNGUARDED;
+        }
+        TAKES * u32::try_from(pending.len() + 1).unwrap_or(u32::MAX)
+    }
+}
+
+impl Turn<'_> {
+    async fn take(mut self, mut at: Option<MigrationPlace>) -> Option<MigrationResult> {
+        let (mut pause, mut busy_since) = (FIRST_PAUSE, None);
+        let (mut tries, mut locked_by) = (0, None);
+        loop {
+            let place = match self.ready(at).await {
+                Ok(place) => place,
+                Err(why) => return Some(self.skipped(why)),
+            };
+            let Some(site) = self.fleet.sites.get(&place.server) else {
+                return Some(self.failed("its server was added after this run began: resume it".to_owned()));
+            };
+            let slot = site.slots.acquire().await.ok()?;
+            if self.fleet.is_halted() {
+                return None;
+            }
+            self.attempts += 1;
+            points::hold("begun").await;
+            // Where it met a lock before, somebody looks on who holds it.
+            let looks_on = locked_by.is_some();
+            let limit = self.fleet.limit(place.version);
+            let tried = timeout(limit, self.attempt(site, &place, looks_on)).await;
+            points::hold("migrated").await;
+            drop(slot);
+            let trouble = match tried {
+                Ok(Ok(())) => return Some(self.result(MigrationState::Done, None)),
+                Ok(Err(trouble)) => trouble,
+                Err(_) => Trouble::Never(format!("it took longer than {} s", limit.as_secs())),
+            };
+            at = self.look_again(place).await;
+            if at.as_ref().is_none_or(|place| place.status == TenantStatus::Purging) {
+                return Some(self.skipped(GONE.to_owned()));
+            }
+            let last_words = match trouble {
+                Trouble::Skip(why) => return Some(self.skipped(why)),
+                Trouble::Never(why) => return Some(self.failed(why)),
+                Trouble::Busy => {
+                    // It doesn't count as a try: the other may be about something that takes long.
+                    let since = *busy_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() < BUSY_FOR {
+                        sleep(jittered(LOOK_AGAIN)).await;
+                        continue;
+                    }
+                    return Some(self.failed(MigrateError::Busy.to_string()));
+                }
+                Trouble::Locked(why) => locked_by.insert(why).clone(),
+                Trouble::Again(why) => why,
+            };
+            tries += 1;
+            if tries == TRIES {
+                return Some(self.failed(format!("{last_words}; tried {tries} times")));
+            }
+            if self.fleet.is_halted() {
+                return None;
+            }
+            sleep(jittered(pause)).await;
+            pause *= 2;
+        }
+    }
+
+    /// Waits until the tenant can be migrated, or says why it can't.
+    async fn ready(&self, mut at: Option<MigrationPlace>) -> Result<MigrationPlace, String> {
+        let until = Instant::now() + MAKING_TAKES;
+        loop {
+            match at {
+                None => return Err(GONE.to_owned()),
+                Some(place) if place.status == TenantStatus::Purging => return Err(GONE.to_owned()),
+                Some(place) if place.status != TenantStatus::Provisioning => return Ok(place),
+                Some(_) if Instant::now() >= until || self.fleet.is_halted() => {
+                    return Err("it is still being made, and has the newest built-in version then".to_owned());
+                }
+                Some(place) => {
+                    sleep(LOOK_AGAIN).await;
+                    at = self.look_again(place).await;
+                }
+            }
+        }
+    }
+
+    /// Where it is now; as before, while the registry is away.
+    async fn look_again(&self, before: MigrationPlace) -> Option<MigrationPlace> {
+        self.fleet.registry.migration_place(self.tenant).await.unwrap_or(Some(before))
+    }
+
+    /// One try, on a connection of its own.
+    async fn attempt(&mut self, site: &Site, place: &MigrationPlace, looks_on: bool) -> Result<(), Trouble> {
+        let config = login(&site.server.admin, place, self.fleet.lock_timeout);
+        let mut session = connect(&config).await.map_err(|error| trouble_of(&error, "the login failed"))?;
+        let role = RoleName::from(&place.database);
+        let terms = Terms {
+            tenant: (!site.knows(place, self.tenant)).then_some(self.tenant),
+            lock_timeout: self.fleet.lock_timeout,
+            and_then: &|migration| rights_after(migration, &role),
+        };
+        let watched = if looks_on { blockers::process_of(&session).await } else { None };
+        let migrating = self.fleet.set.attempt(&mut session, terms, &mut self.versions);
+        let (outcome, seen) = site.blockers.while_migrating(watched, migrating).await;
+        session.close().await;
+        match outcome {
+            Ok(Attempt::Done) => Ok(()),
+            Ok(Attempt::Busy) => Err(Trouble::Busy),
+            Err(error) => Err(judge(&error, self.fleet.lock_timeout, seen.as_deref())),
+        }
+    }
+
+    fn result(&self, state: MigrationState, error: Option<String>) -> MigrationResult {
+        MigrationResult {
+            tenant: self.tenant,
+            state,
+            before: self.versions.map(|versions| versions.before),
+            after: self.versions.map(|versions| versions.after),
+            attempts: self.attempts,
+            took: self.began.elapsed(),
+            error,
+        }
+    }
+
+    fn failed(&self, why: String) -> MigrationResult {
+        self.result(MigrationState::Failed, Some(why))
+    }
+
+    fn skipped(&self, why: String) -> MigrationResult {
+        self.result(MigrationState::Skipped, Some(why))
+    }
+}
+
+const GONE: &str = "it was purged meanwhile, or is being purged";
+
+/// Portero's own login in a tenant's database, with every setting in the first message.
+fn login(admin: &Config, place: &MigrationPlace, lock_timeout: Duration) -> Config {
+    let mut config = admin.clone();
+    let usual = admin.get_options().unwrap_or_default();
+    config.dbname(place.database.as_str()).application_name("portero migrate").options(format!(
+        "{usual} -c search_path=public -c statement_timeout=60s -c lock_timeout={}ms",
+        lock_timeout.as_millis()
+    ));
+    config
+}
+
+/// What the tenant's role may do with tables that are made anew comes from the rights by default. Two of them are for it
+/// to read: whoever makes one of those names it.
+fn rights_after(migration: &Migration, role: &RoleName) -> String {
+    let names = |table| migration.sql.contains(table);
+    if names("audit") || names("schema_history") { restriction(role) } else { String::new() }
+}
+
+/// What to do about an error, and what to say of it. Rows of the tenant's that PostgreSQL shows are left out.
+fn judge(error: &MigrateError, lock_timeout: Duration, seen: Option<&str>) -> Trouble {
+    match error {
+        MigrateError::Newer { found, known } => {
+            Trouble::Skip(format!("its schema has version {found}, and the newest of this run is {known}"))
+        }
+        MigrateError::Migration { source, .. } | MigrateError::Prepare(source)
+            if source.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) =>
+        {
+            let by = seen.map(|seen| format!(", held by {seen}")).unwrap_or_default();
+            Trouble::Locked(format!(
+                "{}: a lock was not free within {} ms{by}",
+                what(error),
+                lock_timeout.as_millis()
+            ))
+        }
+        MigrateError::Migration { source, .. } | MigrateError::Prepare(source) => {
+            trouble_of(source, &what(error))
+        }
+        _ => Trouble::Never(error.to_string()),
+    }
+}
+
+/// Which migration it was.
+fn what(error: &MigrateError) -> String {
+    error.to_string()
+}
+
+fn trouble_of(error: &Error, what: &str) -> Trouble {
+    let said = format!("{what}: {}", words_of(error));
+    match classify(error) {
+        Class::Unavailable | Class::TooManyConnections | Class::Conflict => Trouble::Again(said),
+        _ => Trouble::Never(said),
+    }
+}
+
+/// What PostgreSQL says, with where and without the row.
+fn words_of(error: &Error) -> String {
+    let Some(db) = error.as_db_error() else { return with_causes(error) };
+    let places = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
+    let places: Vec<_> =
+        places.iter().filter_map(|(what, name)| Some(format!(", {what} {}", (*name)?))).collect();
+    format!("{} ({}{})", db.message(), db.code().code(), places.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portero_kernel::DatabaseName;
+
+    #[test]
+    fn every_setting_is_in_the_first_message() {
+        let place = MigrationPlace {
+            status: TenantStatus::Active,
+            server: ServerId::generate(),
+            database: DatabaseName::from_uuid(TenantId::generate().uuid()),
+            version: 4,
+        };
+        let admin = portero_registry::server_config("postgresql://portero@db").unwrap();
+        let config = login(&admin, &place, Duration::from_millis(1500));
+        let options = config.get_options().unwrap();
+        for setting in
+            ["search_path=public", "lock_timeout=1500ms", "idle_in_transaction_session_timeout=10s"]
+        {
+            assert!(options.contains(setting), "{setting} is not in {options}");
+        }
+        assert_eq!(config.get_dbname(), Some(place.database.as_str()));
+    }
+
+    #[test]
+    fn whoever_names_the_audit_has_its_rights_set() {
+        let role = RoleName::from(&DatabaseName::from_uuid(TenantId::generate().uuid()));
+        let rights = |sql| rights_after(&Migration::new("V5__a", sql).unwrap(), &role);
+        assert!(rights("CREATE TABLE audit (id bigint)").contains("REVOKE INSERT"));
+        assert_eq!(rights("ALTER TABLE users ADD a integer"), "");
+    }
+}
