@@ -216,6 +216,15 @@ async fn a_pause_is_seen_within_the_poll_interval_where_the_bell_does_not_ring()
     let silent = registry.freeze_backend(pid);
     pause_and_resume(&app, &mut load, "a silent bell").await;
     drop(silent);
+    // Somebody has filled the server's queue: ringing would be an error, and isn't tried.
+    let full = "DO $$ BEGIN
+        EXECUTE replace(replace(pg_get_functiondef('public.ring(text, text)'::regprocedure),
+            'pg_catalog.pg_notification_queue_usage()', '0.9'),
+            'PERFORM pg_catalog.pg_notify(channel, payload)', 'RAISE ''too many notifications in the NOTIFY queue''');
+    END $$";
+    session.batch_execute(full).await.unwrap();
+    pause_and_resume(&app, &mut load, "a full queue").await;
+    app.sign_up("hooli").await;
     load.stop().await.print("a bell that does not ring");
 }
 

@@ -1,5 +1,6 @@
 //! Every check one needs when something is wrong, each with what to do about it.
 
+mod bells;
 mod schemas;
 mod server;
 mod spares;
@@ -71,6 +72,7 @@ impl Control {
         }
         checks.push(Check::ok("registry", "answers"));
         checks.push(self.check_registry_schema().await);
+        checks.push(self.check_bells().await);
         checks.push(self.check_jobs().await);
         checks.push(self.check_tenants_schemas().await);
         match self.registry.servers().await {

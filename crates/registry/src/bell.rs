@@ -77,6 +77,35 @@ impl Bell {
     }
 }
 
+/// How the queue is that bells ring through: PostgreSQL has one for all databases of a server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BellQueue {
+    /// How much of it is taken, from 0 to 1. From a half on nobody rings.
+    pub taken: f64,
+    /// Tenants' roles that have been in a transaction for more than a minute: one that listens keeps the queue from moving.
+    pub suspects: Vec<String>,
+}
+
+impl Registry {
+    /// How the queue is that bells ring through.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn bell_queue(&self) -> Result<BellQueue> {
+        let row = self
+            .client()
+            .await?
+            .query_one(
+                "SELECT pg_notification_queue_usage(),
+                        ARRAY(SELECT DISTINCT usename::text FROM pg_catalog.pg_stat_activity
+                              WHERE usename ~ '^t_[0-9a-f]{32}$' AND xact_start < now() - interval '1 minute' ORDER BY 1)",
+                &[],
+            )
+            .await?;
+        Ok(BellQueue { taken: row.get(0), suspects: row.get(1) })
+    }
+}
+
 struct Line {
     rung: Arc<Notify>,
     driver: JoinHandle<()>,

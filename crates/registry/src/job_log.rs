@@ -174,7 +174,7 @@ impl Registry {
                      WHERE job_id = $1 AND name = $3
                        AND EXISTS (SELECT FROM jobs WHERE id = $1 AND fence = $2 FOR SHARE)
                      RETURNING job_id)
-                 SELECT pg_notify('portero_job_events', job_id::text) FROM written",
+                 SELECT public.ring('portero_job_events', job_id::text) FROM written",
                 &[&lease.job.uuid(), &lease.fence, &name, &status.as_str(), &begins, &error],
             )
             .await?;
@@ -195,7 +195,7 @@ impl Registry {
                      WHERE job_id = $1 AND name = $3
                        AND EXISTS (SELECT FROM jobs WHERE id = $1 AND fence = $2 FOR SHARE)
                      RETURNING job_id)
-                 SELECT pg_notify('portero_job_events', job_id::text) FROM written",
+                 SELECT public.ring('portero_job_events', job_id::text) FROM written",
                 &[&lease.job.uuid(), &lease.fence, &name, &error],
             )
             .await?;
@@ -220,7 +220,7 @@ impl Registry {
                             finished_at = CASE WHEN $5 THEN now() END
                      WHERE id = $1 AND fence = $2
                      RETURNING id)
-                 SELECT pg_notify('portero_job_events', id::text) FROM written",
+                 SELECT public.ring('portero_job_events', id::text) FROM written",
                 &[
                     &lease.job.uuid(),
                     &lease.fence,

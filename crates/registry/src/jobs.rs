@@ -205,7 +205,7 @@ impl Registry {
             &[&job.id.uuid(), &job.steps],
         )
         .await?;
-        txn.execute("SELECT pg_notify('portero_jobs', $1)", &[&job.id.to_string()]).await?;
+        txn.execute("SELECT public.ring('portero_jobs', $1)", &[&job.id.to_string()]).await?;
         Ok(())
     }
 
@@ -299,7 +299,7 @@ impl Registry {
             txn.execute("UPDATE jobs SET error = NULL WHERE id = $1", &[&id.uuid()]).await?;
         }
         txn.execute(
-            "SELECT pg_notify('portero_jobs', $1), pg_notify('portero_job_events', $1)",
+            "SELECT public.ring('portero_jobs', $1), public.ring('portero_job_events', $1)",
             &[&id.to_string()],
         )
         .await?;
@@ -324,7 +324,7 @@ impl Registry {
                             finished_at = now()
                      WHERE id = $1 AND status = ANY($2)
                      RETURNING id)
-                 SELECT pg_notify('portero_job_events', id::text) FROM written",
+                 SELECT public.ring('portero_job_events', id::text) FROM written",
                 &[&id.uuid(), &states],
             )
             .await?;

@@ -30,7 +30,7 @@ mod tenants;
 
 pub use audit::{Actor, AuditFilter, AuditRow, Entry, Outcome};
 pub use audit_walk::{AuditFault, AuditHead, AuditVerdict, NotAHead};
-pub use bell::{Bell, Channel};
+pub use bell::{Bell, BellQueue, Channel};
 pub use holdings::{HoldingRow, registries_with};
 pub use job_log::{Claim, Lease};
 pub use jobs::{JobRow, JobStatus, NewJob, StepRow, StepStatus};
