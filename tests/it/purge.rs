@@ -6,7 +6,7 @@ use crate::workflow_kit::{
 };
 use portero_kernel::{JobId, Subdomain, TenantId};
 use portero_registry::NewJob;
-use portero_testkit::{DEADLINE, TestApp, wait_until};
+use portero_testkit::{DEADLINE, TestApp, TestCluster, wait_for, wait_until};
 
 /// The purge of a company that is deleted, and whose fence was never raised.
 struct PurgeTenant;
@@ -80,4 +80,42 @@ async fn a_purge_of_which_a_step_fails_waits_for_a_person_and_goes_on_from_there
 #[tokio::test]
 async fn a_purge_goes_on_elsewhere_when_its_worker_freezes_and_no_late_write_counts() {
     frozen_at_every_step::<PurgeTenant>().await;
+}
+
+#[tokio::test]
+async fn what_another_company_s_role_was_made_to_do_holds_up_nobody_s_end() {
+    let cluster = TestCluster::private().await;
+    let app = TestApp::builder().cluster(&cluster).env("PORTERO_SPARES", "1").start().await;
+    let (acme, globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
+    let theirs = app.login_of(&globex).await.name;
+    let spare = wait_for("a spare", DEADLINE, async || {
+        let sql = "SELECT db_name FROM spares WHERE state = 'ready'";
+        app.peek().await.query_opt(sql, &[]).await.unwrap().map(|row| row.get::<_, String>(0))
+    })
+    .await;
+    let session = app.database_of(&acme).await;
+    for role in [&theirs, &spare] {
+        let grant = format!("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {role}");
+        session.batch_execute(&grant).await.unwrap();
+    }
+    let grant = format!("SELECT lo_create(4711); GRANT SELECT ON LARGE OBJECT 4711 TO {theirs}");
+    session.batch_execute(&grant).await.unwrap();
+    let hold = format!(
+        "SET idle_in_transaction_session_timeout = 0; BEGIN; ALTER DEFAULT PRIVILEGES GRANT UPDATE ON TABLES TO {theirs}"
+    );
+    session.batch_execute(&hold).await.unwrap();
+
+    drop(app.portero(&["tenant", "delete", "globex", "--yes"]).run().await.expect(0));
+    let purge = ["tenant", "purge", "globex", "--before-grace", "--yes"];
+    drop(app.portero(&purge).run().await.expect(0));
+    assert!(!cluster.inventory().await.roles.contains(&theirs));
+    drop(app.portero(&["server", "drain", "main"]).run().await.expect(0));
+    wait_until("the spare to be gone", DEADLINE, async || !cluster.inventory().await.roles.contains(&spare))
+        .await;
+    // What is theirs is left to them.
+    let session = app.database_of(&acme).await;
+    let object: i64 =
+        session.query_one("SELECT count(*) FROM pg_largeobject_metadata", &[]).await.unwrap().get(0);
+    assert_eq!(object, 1);
+    app.guest("acme").get("/api/v1/ping").await.expect(200);
 }

@@ -411,3 +411,32 @@ async fn a_server_that_drains_loses_its_spares_and_gets_them_back() {
     app.portero(&["server", "drain", "main", "--undo"]).run().await.expect(0);
     full(&app, 1).await;
 }
+
+#[tokio::test]
+async fn a_database_that_is_still_being_copied_when_its_maker_dies_is_nobody_s_orphan() {
+    let cluster = TestCluster::private().await;
+    let mut app = start(&cluster, "1").await;
+    full(&app, 1).await;
+    // Nobody copies the template while somebody changes it.
+    let mut superuser = cluster.superuser("postgres").await;
+    let sql = "SELECT datname::text FROM pg_database WHERE datname LIKE 'p\\_template\\_%'";
+    let template: String = superuser.query_one(sql, &[]).await.unwrap().get(0);
+    let holding = superuser.transaction().await.unwrap();
+    holding.batch_execute(&format!("COMMENT ON DATABASE {template} IS 'held'")).await.unwrap();
+    app.sign_up("acme").await;
+    let looking = cluster.superuser("postgres").await;
+    let copies = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock'";
+    let waiting = async || looking.query_one(copies, &[]).await.unwrap().get::<_, i64>(0);
+    wait_until("a copy to wait", DEADLINE, async || waiting().await == 1).await;
+    let making = names(&app, "SELECT db_name FROM spares WHERE state = 'making'").await;
+    app.kill();
+    app.boot().await;
+    wait_until("the row to be forgotten", DEADLINE, async || {
+        names(&app, "SELECT db_name FROM spares").await.is_disjoint(&making)
+    })
+    .await;
+    holding.rollback().await.unwrap();
+    let spare = full(&app, 1).await;
+    assert!(spare.is_disjoint(&making));
+    cluster.clean_slate().await;
+}

@@ -14,6 +14,7 @@ pub mod orphans;
 mod points;
 mod reaper;
 mod refill;
+mod removal;
 mod server;
 mod spares;
 mod templates;

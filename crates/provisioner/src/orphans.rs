@@ -3,10 +3,11 @@
 
 use crate::{
     ServerError,
-    server::{end_lock_holders, session_in},
+    removal::{drop_the_database, drop_the_role},
+    server::session_in,
 };
 use portero_kernel::{DatabaseName, RoleName, TenantId};
-use portero_pg::{Session, database_mark, ident};
+use portero_pg::{Session, database_mark};
 use tokio_postgres::Config;
 
 /// Drops the database that bears this tenant's mark; says whether it was there. Repeating it changes nothing.
@@ -19,7 +20,7 @@ pub async fn drop_database(
     tenant: TenantId,
 ) -> Result<bool, ServerError> {
     let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
-    let dropped = drop_marked_database(&session, database, tenant).await;
+    let dropped = drop_marked_database(&session, admin, database, tenant).await;
     session.close().await;
     dropped
 }
@@ -30,7 +31,7 @@ pub async fn drop_database(
 /// As [`drop_database`].
 pub async fn drop_role(admin: &Config, role: &RoleName, tenant: TenantId) -> Result<bool, ServerError> {
     let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
-    let dropped = drop_marked_role(&session, role, tenant).await;
+    let dropped = drop_marked_role(&session, admin, role, tenant).await;
     session.close().await;
     dropped
 }
@@ -38,6 +39,7 @@ pub async fn drop_role(admin: &Config, role: &RoleName, tenant: TenantId) -> Res
 /// Drops a database that belongs to no tenant, if it bears this one's mark and is ours; says whether it was there.
 async fn drop_marked_database(
     session: &Session,
+    admin: &Config,
     database: &DatabaseName,
     tenant: TenantId,
 ) -> Result<bool, ServerError> {
@@ -52,15 +54,17 @@ async fn drop_marked_database(
     if row.get::<_, Option<String>>(0) != Some(database_mark(tenant)) || !row.get::<_, bool>(1) {
         return Err(ServerError::Foreign(format!("database {database}")));
     }
-    end_lock_holders(session, database).await?;
-    session
-        .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str())))
-        .await?;
+    drop_the_database(session, admin, database).await?;
     Ok(true)
 }
 
 /// Drops a role that belongs to no tenant, if it bears this one's mark; says whether it was there.
-async fn drop_marked_role(session: &Session, role: &RoleName, tenant: TenantId) -> Result<bool, ServerError> {
+async fn drop_marked_role(
+    session: &Session,
+    admin: &Config,
+    role: &RoleName,
+    tenant: TenantId,
+) -> Result<bool, ServerError> {
     let row = session
         .query_opt(
             "SELECT shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1",
@@ -71,6 +75,6 @@ async fn drop_marked_role(session: &Session, role: &RoleName, tenant: TenantId) 
     if row.get::<_, Option<String>>(0) != Some(database_mark(tenant)) {
         return Err(ServerError::Foreign(format!("role {role}")));
     }
-    session.batch_execute(&format!("DROP ROLE IF EXISTS {}", ident(role.as_str()))).await?;
+    drop_the_role(session, admin, role).await?;
     Ok(true)
 }

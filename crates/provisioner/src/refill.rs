@@ -2,19 +2,21 @@
 //! background.
 //!
 //! One round per server: whoever holds the server's lock in the registry looks what is there, clears away what crashes left,
-//! and makes what lacks, two at a time. A round begins from what it finds and can end anywhere; the next goes on. It comes
+//! and makes what lacks, one at a time. A round begins from what it finds and can end anywhere; the next goes on. It comes
 //! soon after a sign-up and every [`LOOK_EVERY`] at the latest, after failures later and later. How a round went is written
 //! in the registry, for doctor, metrics and `portero server show`. Serving waits for none of it.
 
 use crate::{
     disk::shortage,
+    server,
     spares::{SpareError, discard, make, reconcile},
-    templates::{self, Template, maintenance},
+    templates::{self, Template},
 };
 use futures_util::future::join_all;
 use portero_kernel::{ServerId, with_causes};
+use portero_pg::Session;
 use portero_registry::{
-    Bell, Channel, Refilled, Registry, ServerRow, ServerStatus, SpareRow, SpareState, Stopped,
+    Bell, Channel, Refilled, Registry, RegistryError, ServerRow, ServerStatus, SpareRow, SpareState, Stopped,
 };
 use std::{
     collections::HashMap,
@@ -138,12 +140,10 @@ impl Refill {
     }
 
     async fn refill(&self, server: &ServerRow, refilled: &mut Refilled) -> Result<(), SpareError> {
-        let session = maintenance(&server.admin).await?;
+        let session = server::refiller(&server.admin, server.id).await?;
         let ready = self.clear(server, &session).await?;
         if server.status == ServerStatus::Draining {
-            for spare in &ready {
-                discard(&self.registry, &session, server, spare).await?;
-            }
+            self.discard_all(server, &session, &ready).await?;
             refilled.stopped = Some((Stopped::Draining, "it takes no new companies".to_owned()));
             session.close().await;
             return Ok(());
@@ -167,28 +167,20 @@ impl Refill {
                 session.close().await;
                 return Ok(());
             }
-            self.make(server, &template, lacking).await?;
+            self.make(server, &session, &template, lacking).await?;
         }
         // Until here they were better than none: a sign-up that is given one migrates it.
-        for spare in &old {
-            discard(&self.registry, &session, server, spare).await?;
-        }
+        self.discard_all(server, &session, &old).await?;
         session.close().await;
         Ok(())
     }
 
     /// Clears away what crashes left; says what is ready. Nobody else is making any: whoever did has lost the lock.
-    async fn clear(
-        &self,
-        server: &ServerRow,
-        session: &portero_pg::Session,
-    ) -> Result<Vec<SpareRow>, SpareError> {
+    async fn clear(&self, server: &ServerRow, session: &Session) -> Result<Vec<SpareRow>, SpareError> {
         let spares = self.registry.spares_of(server.id).await?;
         let (ready, leftover): (Vec<_>, Vec<_>) =
             spares.into_iter().partition(|spare| spare.state == SpareState::Ready);
-        for spare in &leftover {
-            discard(&self.registry, session, server, spare).await?;
-        }
+        self.discard_all(server, session, &leftover).await?;
         let lost = reconcile(&self.registry, session, server, &ready).await?;
         for spare in &lost {
             tracing::warn!(server = server.name, database = %spare.database, "a spare has no database any more");
@@ -197,10 +189,37 @@ impl Refill {
         Ok(ready.into_iter().filter(|spare| lost.iter().all(|lost| lost.id != spare.id)).collect())
     }
 
+    /// Drops spares that are no more to be had. One that can't be dropped keeps its row for the next round, and others from
+    /// nothing.
+    async fn discard_all(
+        &self,
+        server: &ServerRow,
+        session: &Session,
+        spares: &[SpareRow],
+    ) -> Result<(), RegistryError> {
+        for spare in spares {
+            match discard(&self.registry, session, server, spare).await {
+                Err(SpareError::Registry(error)) => return Err(error),
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::warn!(server = server.name, database = %spare.database, error, "a spare could not be dropped");
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// One after the other: nobody waits for them, and somebody may be served meanwhile.
-    async fn make(&self, server: &ServerRow, template: &Template, count: usize) -> Result<(), SpareError> {
+    async fn make(
+        &self,
+        server: &ServerRow,
+        session: &Session,
+        template: &Template,
+        count: usize,
+    ) -> Result<(), SpareError> {
         for _ in 0..count {
-            make(&self.registry, server, template).await?;
+            make(&self.registry, session, server, template).await?;
         }
         tracing::debug!(server = server.name, count, "spares were made");
         Ok(())

@@ -84,6 +84,16 @@ pub(crate) async fn session_of_job_in(admin: &Config, database: &str, job: JobId
     session_in(&config, database).await
 }
 
+/// Portero's own login in a server's maintenance database, for whoever refills it. What an earlier one is still at ends:
+/// PostgreSQL goes on with a `CREATE DATABASE` whose client is dead, and nobody would know of what comes of it.
+pub(crate) async fn refiller(admin: &Config, server: ServerId) -> Result<Session> {
+    let mut config = admin.clone();
+    config.application_name(format!("portero refill {server}"));
+    let session = session_in(&config, admin.get_dbname().unwrap_or("postgres")).await?;
+    end_others_of_that_name(&session, None).await?;
+    Ok(session)
+}
+
 /// Ends all other sessions of this one's name and role but the one with the process `but`, and waits until they have ended.
 /// Says the process of this one.
 pub(crate) async fn end_others_of_that_name(session: &Session, but: Option<i32>) -> Result<i32> {
@@ -124,7 +134,7 @@ impl Mark {
 
 /// What is known of a database or a role on the server.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+pub(crate) enum Found {
     Nothing,
     /// Unmarked and owned by us under the opaque name that only our registry row holds: the moment between
     /// `CREATE DATABASE` and `COMMENT`.
@@ -134,7 +144,11 @@ enum Found {
     Foreign,
 }
 
-async fn find_database(session: &Session, database: &DatabaseName, marks: &[Mark]) -> Result<Found> {
+pub(crate) async fn find_database(
+    session: &Session,
+    database: &DatabaseName,
+    marks: &[Mark],
+) -> Result<Found> {
     let row = session
         .query_opt(
             "SELECT shobj_description(oid, 'pg_database'), pg_get_userbyid(datdba) = current_user
@@ -145,7 +159,7 @@ async fn find_database(session: &Session, database: &DatabaseName, marks: &[Mark
     Ok(judge(row.map(|row| (row.get(0), row.get(1))), marks))
 }
 
-async fn find_role(session: &Session, role: &RoleName, marks: &[Mark]) -> Result<Found> {
+pub(crate) async fn find_role(session: &Session, role: &RoleName, marks: &[Mark]) -> Result<Found> {
     let row = session
         .query_opt(
             "SELECT shobj_description(oid, 'pg_authid') FROM pg_catalog.pg_roles WHERE rolname = $1",
@@ -344,46 +358,6 @@ pub(crate) fn restriction(role: &RoleName) -> String {
     )
 }
 
-/// Drops a database and its role that bear one of these marks. Nothing there is fine; somebody else's is an error. What an
-/// interrupted drop left (`datconnlimit` -2) goes like any other.
-pub(crate) async fn drop_database_and_role(
-    session: &Session,
-    database: &DatabaseName,
-    marks: &[Mark],
-) -> Result<()> {
-    drop_database(session, database, marks).await?;
-    points::hold("dropped").await;
-    drop_role(session, &RoleName::from(database), marks).await
-}
-
-/// Drops a database that bears one of these marks. Nothing there is fine; somebody else's is an error.
-pub(crate) async fn drop_database(session: &Session, database: &DatabaseName, marks: &[Mark]) -> Result<()> {
-    match find_database(session, database, marks).await? {
-        Found::Foreign => return Err(ServerError::Foreign(format!("database {database}"))),
-        Found::Nothing => {}
-        Found::Unmarked | Found::Marked(_) => {
-            end_lock_holders(session, database).await?;
-            session
-                .batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str())))
-                .await?;
-        }
-    }
-    Ok(())
-}
-
-/// Drops a role that bears one of these marks, and must have no database any more. Nothing there is fine; somebody else's is
-/// an error.
-pub(crate) async fn drop_role(session: &Session, role: &RoleName, marks: &[Mark]) -> Result<()> {
-    match find_role(session, role, marks).await? {
-        Found::Foreign => return Err(ServerError::Foreign(format!("role {role}"))),
-        Found::Nothing => {}
-        Found::Unmarked | Found::Marked(_) => {
-            session.batch_execute(&format!("DROP ROLE IF EXISTS {}", ident(role.as_str()))).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Whether the tenant's role is there.
 pub(crate) async fn has_role(session: &Session, role: &RoleName, tenant: TenantId) -> Result<bool> {
     match find_role(session, role, &[Mark::tenant(tenant)]).await? {
@@ -412,23 +386,6 @@ pub(crate) async fn remains(session: &Session, database: &DatabaseName, tenant: 
         )
         .await?;
     Ok(Remains { databases: row.get(0), roles: row.get(1), sessions: row.get(2) })
-}
-
-/// `DROP DATABASE … WITH (FORCE)` ends the sessions inside. One elsewhere can hold a lock on the database's own row, by
-/// `ALTER ROLE … IN DATABASE …` in a transaction that it leaves open: a tenant's role must not hold up another's end.
-pub(crate) async fn end_lock_holders(session: &Session, database: &DatabaseName) -> Result<()> {
-    session
-        .execute(
-            "SELECT pg_terminate_backend(l.pid, 5000)
-             FROM pg_catalog.pg_locks l
-             JOIN pg_catalog.pg_database d ON d.oid = l.objid AND l.classid = 'pg_catalog.pg_database'::regclass
-             JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-             WHERE d.datname = $1 AND l.pid <> pg_backend_pid() AND a.usename ~ '^t_[0-9a-f]{32}$'",
-            &[&database.as_str()],
-        )
-        .await?;
-    session.batch_execute("SET lock_timeout = '5s'").await?;
-    Ok(())
 }
 
 /// What there is on the server under a tenant's names, as people call it. Whatever an earlier session of this job was told

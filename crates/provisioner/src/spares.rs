@@ -6,11 +6,11 @@
 
 use crate::{
     Catalogue, ServerError, TENANT_MIGRATIONS,
+    removal::drop_database_and_role,
     server::{
-        self, Door, Mark, create_database, create_role, drop_database_and_role, grant_connect, grant_data,
-        restrict_data, session_in,
+        self, Door, Mark, create_database, create_role, grant_connect, grant_data, restrict_data, session_in,
     },
-    templates::{self, Template, TemplateError, maintenance},
+    templates::{self, Template, TemplateError},
 };
 use portero_kernel::{DatabaseName, RoleName, SchemaVersion, SpareId, with_causes};
 use portero_pg::{MigrateError, Session};
@@ -45,15 +45,18 @@ impl From<tokio_postgres::Error> for SpareError {
 ///
 /// # Errors
 /// Whatever was made stays, and its row with it: see [`discard`].
-pub(crate) async fn make(registry: &Registry, at: &ServerRow, template: &Template) -> Result<(), SpareError> {
+pub(crate) async fn make(
+    registry: &Registry,
+    session: &Session,
+    at: &ServerRow,
+    template: &Template,
+) -> Result<(), SpareError> {
     let (id, database) = (SpareId::generate(), DatabaseName::from_uuid(Uuid::new_v4()));
     registry.spare_insert(id, at.id, &database).await?;
-    let session = maintenance(&at.admin).await?;
-    create_database(&session, &database, &Mark::spare(at.id), &template.name).await?;
+    create_database(session, &database, &Mark::spare(at.id), &template.name).await?;
     let role = RoleName::from(&database);
-    create_role(&session, &role, Door::Shut, &[Mark::spare(at.id)]).await?;
-    let version = furnish(&at.admin, &database, &role, &session, template).await?;
-    session.close().await;
+    create_role(session, &role, Door::Shut, &[Mark::spare(at.id)]).await?;
+    let version = furnish(&at.admin, &database, &role, session, template).await?;
     // The first login of all fills caches that PostgreSQL keeps beside a database: that of `furnish` did.
     if registry.spare_ready(id, version).await? { Ok(()) } else { Err(SpareError::Overtaken) }
 }
@@ -90,7 +93,7 @@ pub(crate) async fn discard(
     if !registry.spare_discard(spare.id).await? {
         return Ok(());
     }
-    match drop_database_and_role(session, &spare.database, &[Mark::spare(at.id)]).await {
+    match drop_database_and_role(session, &at.admin, &spare.database, &[Mark::spare(at.id)]).await {
         // Not ours to drop; and nobody may be given what is somebody else's.
         Err(error @ ServerError::Foreign(_)) => {
             tracing::error!(
@@ -118,7 +121,7 @@ pub(crate) async fn reconcile(
     let known = registry.databases_known(&marked).await?;
     for orphan in marked.iter().filter(|name| !known.contains(*name)) {
         let Ok(database) = orphan.parse::<DatabaseName>() else { continue };
-        drop_database_and_role(session, &database, std::slice::from_ref(&mark)).await?;
+        drop_database_and_role(session, &at.admin, &database, std::slice::from_ref(&mark)).await?;
         tracing::warn!(server = at.name, database = orphan, "a spare without a row was dropped");
     }
     Ok(spares.iter().filter(|spare| !marked.contains(&spare.database.to_string())).cloned().collect())

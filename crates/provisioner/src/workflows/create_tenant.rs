@@ -7,6 +7,7 @@ use super::subject::Subject;
 use crate::{
     Direction, Plan, TENANT_MIGRATIONS,
     engine::{Step, StepError},
+    removal,
     server::{self, Before, Door},
     templates,
 };
@@ -81,7 +82,8 @@ async fn release(context: &Context) -> Result<(), StepError> {
 async fn drop_everything(context: &Context) -> Result<(), StepError> {
     let Some(subject) = &context.subject else { return Ok(()) };
     let session = subject.on_server().await?;
-    server::drop_database_and_role(&session, &subject.tenant.database, &subject.marks()).await?;
+    removal::drop_database_and_role(&session, &subject.admin, &subject.tenant.database, &subject.marks())
+        .await?;
     session.close().await;
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::subject::fenced_session;
 use crate::{
     Direction, Plan,
     engine::{Step, StepError},
-    fence,
+    fence, removal,
     server::{self, Mark},
 };
 use portero_kernel::{DatabaseName, JobId, RoleName, TenantId};
@@ -96,14 +96,16 @@ async fn raise_fence(context: &Context) -> Result<(), StepError> {
 
 async fn drop_database(context: &Context) -> Result<(), StepError> {
     let session = context.on_server().await?;
-    server::drop_database(&session, &context.database, &[Mark::tenant(context.tenant)]).await?;
+    let marks = [Mark::tenant(context.tenant)];
+    removal::drop_database(&session, &context.server.admin, &context.database, &marks).await?;
     session.close().await;
     Ok(())
 }
 
 async fn drop_role(context: &Context) -> Result<(), StepError> {
     let session = context.on_server().await?;
-    server::drop_role(&session, &context.role(), &[Mark::tenant(context.tenant)]).await?;
+    let marks = [Mark::tenant(context.tenant)];
+    removal::drop_role(&session, &context.server.admin, &context.role(), &marks).await?;
     session.close().await;
     Ok(())
 }

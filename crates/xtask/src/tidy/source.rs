@@ -11,7 +11,7 @@ const MAY_FORMAT_SQL: [&str; 9] = [
     "crates/pg/",
     "crates/provisioner/src/server.rs",
     "crates/provisioner/src/fence.rs",
-    "crates/provisioner/src/orphans.rs",
+    "crates/provisioner/src/removal.rs",
     "crates/provisioner/src/templates.rs",
     "crates/portero/src/commands/dev.rs",
     // It feeds a server in single-user mode, which takes no parameters: a password of its own making.
