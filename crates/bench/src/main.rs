@@ -19,6 +19,7 @@ mod fairness;
 mod http;
 mod load;
 mod lru;
+mod migrate;
 mod outcome;
 mod portero;
 mod provision;
@@ -62,6 +63,7 @@ enum Bench {
     Cutoff(cutoff::CutoffArgs),
     Directory(directory::DirectoryArgs),
     Fairness(fairness::FairnessArgs),
+    Migrate(migrate::MigrateArgs),
     Provision(provision::ProvisionArgs),
 }
 
@@ -88,6 +90,7 @@ async fn run(bench: &Bench, place: &Place) -> Result<Outcome> {
         Bench::Cutoff(args) => cutoff::run(args, place).await,
         Bench::Directory(args) => directory::run(args, place).await,
         Bench::Fairness(args) => fairness::run(args, place).await,
+        Bench::Migrate(args) => migrate::run(args, place).await,
         Bench::Provision(args) => provision::run(args, place).await,
     }
 }

@@ -4,7 +4,7 @@
 //! table, since it takes no lock, asks the server a dozen times and has no way for what can't run in a transaction.
 //!
 //! A migration takes two messages: one begins a transaction, takes the lock, and reads the history; the other has the
-//! migration, its history row, a look at the history as it is then, and the commit. The lock is the transaction's: it goes
+//! migration, its history row, read back as it is then, and the commit. The lock is the transaction's: it goes
 //! with the session that had it, also with one that was frozen (`idle_in_transaction_session_timeout`), and holds behind a
 //! pooler that hands out sessions by the transaction. Nobody waits for it in the database, where a waiting session would be
 //! in the way of what is done CONCURRENTLY.
@@ -31,7 +31,7 @@ const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS public.schema_history(
     name VARCHAR(255),
     applied_on VARCHAR(255),
     checksum VARCHAR(255))";
-const READ_HISTORY: &str = "SELECT version, name, checksum FROM public.schema_history ORDER BY version";
+const READ_HISTORY: &str = "SELECT version, name, checksum FROM public.schema_history";
 /// As `database_mark` writes it; the catalogue itself is asked, since a function would be one more thing to look up.
 const READ_MARK: &str = "SELECT d.description FROM pg_catalog.pg_shdescription d
     JOIN pg_catalog.pg_database b ON b.oid = d.objoid AND b.datname = pg_catalog.current_database()
@@ -109,7 +109,8 @@ impl MigrateError {
 /// Under which terms a database is migrated.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
-    /// Whose database it must be, if it is a tenant's.
+    /// Whose mark the database must bear, where that wasn't seen before: in a new session, looking costs nearly half of what a
+    /// login and a small migration do.
     pub tenant: Option<TenantId>,
     /// How long a statement waits for a lock; as the session is set. What runs without a transaction is told it again.
     pub lock_timeout: Duration,
@@ -185,7 +186,7 @@ impl Migrations {
         versions: &mut Option<Versions>,
     ) -> Result<Attempt, MigrateError> {
         loop {
-            let Some(history) = begin(session, terms.tenant).await? else {
+            let Some(mut history) = begin(session, terms.tenant).await? else {
                 session.batch_execute("ROLLBACK").await?;
                 return Ok(Attempt::Busy);
             };
@@ -194,14 +195,13 @@ impl Migrations {
                 session.batch_execute("COMMIT").await?;
                 return Ok(Attempt::Done);
             };
-            let history = if next.is_transactional() {
+            let applied = if next.is_transactional() {
                 apply(session, next, terms).await?
             } else {
                 unguarded::apply(session, next, terms).await?
             };
-            if !history.iter().any(|applied| applied.is(next)) {
-                return Err(MigrateError::Vanished(next.to_string()));
-            }
+            let applied = applied.filter(|applied| applied.is(next));
+            history.push(applied.ok_or_else(|| MigrateError::Vanished(next.to_string()))?);
             note(versions, &history);
             if self.next(&history)?.is_none() {
                 return Ok(Attempt::Done);
@@ -275,54 +275,59 @@ fn note(versions: &mut Option<Versions>, history: &[Applied]) {
 /// Begins a transaction that has the lock, and reads the history in it; nothing where somebody else has the lock.
 async fn begin(session: &Session, tenant: Option<TenantId>) -> Result<Option<Vec<Applied>>, MigrateError> {
     let key = lock_key("portero.migrate");
-    let lock = format!("BEGIN; {READ_MARK}; SELECT pg_catalog.pg_try_advisory_xact_lock({key})");
-    let (marked, history) = match session.simple_query(&format!("{lock}; {READ_HISTORY}")).await {
-        Ok(answer) => (answer, None),
+    let mut lock = format!("BEGIN; SELECT pg_catalog.pg_try_advisory_xact_lock({key})");
+    if tenant.is_some() {
+        lock.extend(["; ", READ_MARK]);
+    }
+    let (answer, is_new) = match session.simple_query(&format!("{lock}; {READ_HISTORY}")).await {
+        Ok(answer) => (answer, false),
         // Of a database that has never been migrated. One at a time makes the table.
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
             session.batch_execute("ROLLBACK").await?;
-            (session.simple_query(&lock).await?, Some(Vec::new()))
+            (session.simple_query(&lock).await?, true)
         }
         Err(error) => return Err(error.into()),
     };
-    let mut results = results(&marked).into_iter();
-    let first = |result: Option<Vec<&SimpleQueryRow>>| result?.first()?.get(0).map(str::to_owned);
-    let (mark, locked) = (first(results.next()), first(results.next()));
+    let mut results = results(&answer).into_iter();
+    let mut value = || results.next()?.first()?.get(0).map(str::to_owned);
+    let locked = value();
     if let Some(tenant) = tenant
-        && mark != Some(database_mark(tenant))
+        && value() != Some(database_mark(tenant))
     {
         return Err(MigrateError::WrongMark(tenant));
     }
     if locked.as_deref() != Some("t") {
         return Ok(None);
     }
-    if let Some(empty) = history {
+    if is_new {
         session.batch_execute(CREATE_HISTORY).await?;
-        return Ok(Some(empty));
     }
-    Ok(Some(results.next().into_iter().flatten().filter_map(Applied::from_row).collect()))
+    let mut history: Vec<_> = results.next().into_iter().flatten().filter_map(Applied::from_row).collect();
+    history.sort_by_key(|applied| applied.version);
+    Ok(Some(history))
 }
 
-/// The migration, its row, and the history with it, in the transaction that was begun; and the end of that.
+/// The migration and its row, in the transaction that was begun, and the end of that; says what the history has of it.
 async fn apply(
     session: &Session,
     migration: &Migration,
     terms: Terms<'_>,
-) -> Result<Vec<Applied>, MigrateError> {
+) -> Result<Option<Applied>, MigrateError> {
     let (sql, and_then, row) = (&migration.sql, (terms.and_then)(migration), history_row(migration));
     // The text comes first: where PostgreSQL finds a fault in it, it counts the characters up to there.
     let answer = session
-        .simple_query(&format!("{sql}\n;{and_then};{row};{READ_HISTORY};COMMIT"))
+        .simple_query(&format!("{sql}\n;{and_then};{row};COMMIT"))
         .await
         .map_err(|source| failed(migration, &migration.sql, source))?;
-    Ok(results(&answer).pop().into_iter().flatten().filter_map(Applied::from_row).collect())
+    Ok(results(&answer).pop().and_then(|rows| Applied::from_row(rows.first()?)))
 }
 
-/// As refinery writes it.
+/// As refinery writes it, and read back.
 fn history_row(migration: &Migration) -> String {
     let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     format!(
-        "INSERT INTO public.schema_history (version, name, applied_on, checksum) VALUES ({}, {}, {}, '{}')",
+        "INSERT INTO public.schema_history (version, name, applied_on, checksum) VALUES ({}, {}, {}, '{}')
+         RETURNING version, name, checksum",
         migration.version,
         literal(&migration.name),
         literal(&now),

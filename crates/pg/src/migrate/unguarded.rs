@@ -5,7 +5,7 @@
 //! left INVALID is dropped first, one that is whole is not made again.
 
 use super::{
-    Applied, MigrateError, Migration, READ_HISTORY, Terms, failed, history_row, lock_key, results,
+    Applied, MigrateError, Migration, Terms, failed, history_row, lock_key, results,
     statements::{concurrent_index, is_concurrent, split},
 };
 use crate::Session;
@@ -20,7 +20,7 @@ pub(super) async fn apply(
     session: &Session,
     migration: &Migration,
     terms: Terms<'_>,
-) -> Result<Vec<Applied>, MigrateError> {
+) -> Result<Option<Applied>, MigrateError> {
     let key = lock_key("portero.migrate");
     session
         .batch_execute(&format!(
@@ -38,13 +38,12 @@ pub(super) async fn apply(
     let (and_then, row) = ((terms.and_then)(migration), history_row(migration));
     let answer = session
         .simple_query(&format!(
-            "{usual};BEGIN;{and_then};{row};{READ_HISTORY};COMMIT;
+            "{usual};BEGIN;{and_then};{row};COMMIT;
              SELECT pg_catalog.pg_advisory_unlock({key}); RESET idle_session_timeout; RESET statement_timeout"
         ))
         .await
         .map_err(|source| failed(migration, "", source))?;
-    let history = results(&answer).into_iter().next();
-    Ok(history.into_iter().flatten().filter_map(Applied::from_row).collect())
+    Ok(results(&answer).into_iter().next().and_then(|rows| Applied::from_row(rows.first()?)))
 }
 
 async fn run(session: &Session, statement: &str) -> Result<(), Error> {

@@ -14,8 +14,9 @@ mod waves;
 
 pub use waves::{Waves, WavesError};
 
-use crate::{engine::LEASE, templates::maintenance};
+use crate::{ServerError, engine::LEASE, templates::maintenance};
 use blockers::Blockers;
+use futures_util::future::join_all;
 use portero_kernel::ServerId;
 use portero_pg::{Migrations, RESERVE};
 use portero_registry::{
@@ -33,8 +34,8 @@ use uuid::Uuid;
 /// Of the connections that are Portero's own on a server, those that a run leaves to others: sign-ups, operators.
 const LEFT_TO_OTHERS: usize = 4;
 /// Results that are written down together, and how long the first of them may wait for more.
-const TOGETHER: usize = 64;
-const FIRST_WAITS: Duration = Duration::from_millis(50);
+const TOGETHER: usize = 128;
+const FIRST_WAITS: Duration = Duration::from_millis(200);
 /// How often to look at what others have claimed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How long the registry may be away before a run is left for another day.
@@ -90,6 +91,8 @@ pub async fn run(
         halt,
         turns: JoinSet::new(),
         in_flight: HashMap::new(),
+        results: Vec::new(),
+        write_by: None,
         tell,
     };
     driver.drive(stop).await
@@ -98,27 +101,49 @@ pub async fn run(
 /// The servers, each with as many slots as there is room for.
 async fn sites(registry: &Registry, run: &MigrationRunRow) -> Result<HashMap<ServerId, Site>, RegistryError> {
     let jobs = usize::try_from(run.jobs).unwrap_or(1);
-    let mut sites = HashMap::new();
-    for server in registry.servers().await? {
-        let slots = Semaphore::new(room(&server, jobs).await);
+    let looks = registry.servers().await?.into_iter().map(async |server| {
+        // One that doesn't answer is found out by the turns.
+        let look = Look::at(&server).await.unwrap_or_default();
+        (server, look)
+    });
+    let sites = join_all(looks).await.into_iter().map(|(server, look)| {
+        let slots = Semaphore::new(room(jobs, look.taken));
         let blockers = Blockers::new(server.admin.clone());
-        sites.insert(server.id, Site { server, slots, blockers });
+        (server.id, Site { server, slots, blockers, marks: look.marks })
+    });
+    Ok(sites.collect())
+}
+
+/// What is seen of a server when a run begins.
+#[derive(Default)]
+struct Look {
+    /// Portero's own connections there.
+    taken: usize,
+    /// The comments of databases, by their names. One look at all is cheaper than one in each.
+    marks: HashMap<String, String>,
+}
+
+impl Look {
+    async fn at(server: &ServerRow) -> Result<Self, ServerError> {
+        let session = maintenance(&server.admin).await?;
+        let taken = "SELECT count(*) FROM pg_catalog.pg_stat_activity
+                     WHERE usename = current_user AND pid <> pg_backend_pid()";
+        let taken = session.query_one(taken, &[]).await?.get::<_, i64>(0);
+        let marks = "SELECT b.datname::text, d.description FROM pg_catalog.pg_database b
+                     JOIN pg_catalog.pg_shdescription d
+                       ON d.objoid = b.oid AND d.classoid = 'pg_catalog.pg_database'::regclass";
+        let marks = session.query(marks, &[]).await?;
+        session.close().await;
+        Ok(Self {
+            taken: usize::try_from(taken).unwrap_or(0),
+            marks: marks.iter().map(|row| (row.get(0), row.get(1))).collect(),
+        })
     }
-    Ok(sites)
 }
 
 /// How many of these jobs may run at once on a server: as many as Portero's own connections there leave room for, and one
-/// at least. A server that doesn't answer is found out by the jobs.
-async fn room(server: &ServerRow, jobs: usize) -> usize {
-    let counted = async {
-        let session = maintenance(&server.admin).await.ok()?;
-        let sql = "SELECT count(*) FROM pg_catalog.pg_stat_activity
-                   WHERE usename = current_user AND pid <> pg_backend_pid()";
-        let taken = session.query_one(sql, &[]).await.ok()?.get::<_, i64>(0);
-        session.close().await;
-        usize::try_from(taken).ok()
-    };
-    let taken = counted.await.unwrap_or(0);
+/// at least.
+fn room(jobs: usize, taken: usize) -> usize {
     jobs.min(RESERVE.saturating_sub(taken + LEFT_TO_OTHERS)).max(1)
 }
 
@@ -139,6 +164,9 @@ struct Driver<'a> {
     halt: watch::Sender<bool>,
     turns: JoinSet<Ended>,
     in_flight: HashMap<ServerId, usize>,
+    /// What came of some, and by when that is to be written down.
+    results: Vec<MigrationResult>,
+    write_by: Option<Instant>,
     tell: Tell<'a>,
 }
 
@@ -147,10 +175,10 @@ impl Driver<'_> {
         let (registry, run, owner) = (self.registry.clone(), self.run.id, self.owner);
         let beats = tokio::spawn(async move {
             loop {
+                sleep(LEASE / 3).await;
                 if let Err(error) = registry.migration_renew(run, owner, LEASE).await {
                     tracing::warn!(%run, %error, "the leases of a migration run were not renewed");
                 }
-                sleep(LEASE / 3).await;
             }
         });
         let halt = self.halt.clone();
@@ -184,6 +212,9 @@ impl Driver<'_> {
             }
             self.registry.migration_advance(self.run.id, wave).await?;
             self.look().await?;
+            if self.is_halted() {
+                return Ok(());
+            }
         }
     }
 
@@ -229,8 +260,10 @@ impl Driver<'_> {
             if self.turns.is_empty() {
                 return Ok(());
             }
-            let results = self.gather(jobs, &open).await;
-            self.write_down(wave, results).await?;
+            self.gather(jobs, &open).await;
+            if self.is_due() {
+                self.write_down(wave).await?;
+            }
         }
     }
 
@@ -250,50 +283,50 @@ impl Driver<'_> {
         Ok(count)
     }
 
-    /// Waits for turns to end: for some, unless there are many; and no longer than a server of these can do without more.
-    async fn gather(&mut self, jobs: usize, open: &[ServerId]) -> Vec<MigrationResult> {
-        let mut results = Vec::new();
-        let mut until = None;
-        while results.len() < TOGETHER && !self.turns.is_empty() {
-            let next = match until {
+    /// Waits for turns to end, until results are due to be written down; and no longer than a server of these can do without
+    /// more.
+    async fn gather(&mut self, jobs: usize, open: &[ServerId]) {
+        while !self.turns.is_empty() && !self.is_due() {
+            let next = match self.write_by {
                 None => self.turns.join_next().await,
                 Some(until) => match timeout_at(until, self.turns.join_next()).await {
                     Ok(next) => next,
-                    Err(_) => break,
+                    Err(_) => return,
                 },
             };
             let ended = match next {
                 Some(Ok(ended)) => ended,
                 Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-                None => break,
+                None => return,
             };
             let under_way = self.in_flight.entry(ended.server).or_default();
             *under_way -= 1;
             let hungry = *under_way <= jobs && open.contains(&ended.server);
             if let Some(result) = ended.result {
-                until = until.or_else(|| Some(Instant::now() + FIRST_WAITS));
                 (self.tell)(FleetEvent::Tenant { subdomain: ended.subdomain, result: result.clone() });
-                results.push(result);
+                self.write_by = self.write_by.or_else(|| Some(Instant::now() + FIRST_WAITS));
+                self.results.push(result);
             }
             if hungry {
-                break;
+                return;
             }
         }
-        results
+    }
+
+    /// Whether what is there should be written down. A failure may be the one too many, and no more should begin then.
+    fn is_due(&self) -> bool {
+        let is_last = self.turns.is_empty() || self.results.len() >= TOGETHER;
+        let failed = self.results.last().is_some_and(|result| result.state == MigrationState::Failed);
+        let late = self.write_by.is_some_and(|until| Instant::now() >= until);
+        !self.results.is_empty() && (is_last || failed || late)
     }
 
     /// Writes results down, and stops the run if too many have failed.
-    async fn write_down(&mut self, wave: i32, results: Vec<MigrationResult>) -> Result<(), RegistryError> {
-        if results.is_empty() {
-            return Ok(());
-        }
-        let failed = self.record(&results).await?;
-        let last = results.iter().rev().find(|result| result.state == MigrationState::Failed);
-        if last.is_some() && self.limit(wave).is_some_and(|limit| failed > limit) {
-            let reason = format!(
-                "{failed} failed by wave {wave}, and no more than {} may",
-                self.limit(wave).unwrap_or(0)
-            );
+    async fn write_down(&mut self, wave: i32) -> Result<(), RegistryError> {
+        let has_failed = self.results.iter().any(|result| result.state == MigrationState::Failed);
+        let failed = self.record().await?;
+        if let Some(limit) = self.limit(wave).filter(|limit| has_failed && failed > *limit) {
+            let reason = format!("{failed} failed by wave {wave}, and no more than {limit} may");
             self.registry.migration_end(self.run.id, Some(&reason)).await?;
             self.halt.send_replace(true);
         }
@@ -306,16 +339,20 @@ impl Driver<'_> {
         self.run.max_failures.map(i64::from).or(usual)
     }
 
-    /// While the registry is away results are kept: what they say is so already.
-    async fn record(&self, results: &[MigrationResult]) -> Result<i64, RegistryError> {
+    /// While the registry is away results are kept: what they say is so already. Says how many of the run have failed.
+    async fn record(&mut self) -> Result<i64, RegistryError> {
         let until = Instant::now() + REGISTRY_RETURNS;
         loop {
-            match self.registry.migration_record(self.run.id, self.owner, results).await {
+            match self.registry.migration_record(self.run.id, self.owner, &self.results).await {
                 Err(error) if Instant::now() < until => {
                     tracing::warn!(%error, "what came of some migrations could not be written down yet");
                     sleep(LOOK_AGAIN * 5).await;
                 }
-                recorded => return recorded,
+                recorded => {
+                    self.results.clear();
+                    self.write_by = None;
+                    return recorded;
+                }
             }
         }
     }
@@ -336,9 +373,9 @@ impl Driver<'_> {
     async fn come_to_rest(&mut self) -> Result<(), RegistryError> {
         self.halt.send_replace(true);
         while !self.turns.is_empty() {
-            let results = self.gather(0, &[]).await;
-            if !results.is_empty() {
-                self.record(&results).await?;
+            self.gather(0, &[]).await;
+            if self.is_due() {
+                self.record().await?;
             }
         }
         self.registry.migration_give_back(self.run.id, self.owner).await?;

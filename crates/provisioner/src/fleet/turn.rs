@@ -6,7 +6,7 @@ use super::blockers::{self, Blockers};
 use crate::{engine::jittered, points, server::restriction};
 use portero_kernel::{RoleName, SchemaVersion, ServerId, TenantId, with_causes};
 use portero_pg::{
-    Attempt, Class, MigrateError, Migration, Migrations, Terms, Versions, classify, connect,
+    Attempt, Class, MigrateError, Migration, Migrations, Terms, Versions, classify, connect, database_mark,
     tokio_postgres::{Config, Error, error::SqlState},
 };
 use portero_registry::{
@@ -48,6 +48,15 @@ pub(super) struct Site {
     pub(super) server: ServerRow,
     pub(super) slots: Semaphore,
     pub(super) blockers: Blockers,
+    /// The comments of its databases, by their names, as they were when the run began.
+    pub(super) marks: HashMap<String, String>,
+}
+
+impl Site {
+    /// Whether the database was seen to bear the tenant's mark.
+    fn knows(&self, place: &MigrationPlace, tenant: TenantId) -> bool {
+        self.marks.get(place.database.as_str()).is_some_and(|mark| *mark == database_mark(tenant))
+    }
 }
 
 /// Why a try was in vain.
@@ -186,7 +195,7 @@ impl Turn<'_> {
         let mut session = connect(&config).await.map_err(|error| trouble_of(&error, "the login failed"))?;
         let role = RoleName::from(&place.database);
         let terms = Terms {
-            tenant: Some(self.tenant),
+            tenant: (!site.knows(place, self.tenant)).then_some(self.tenant),
             lock_timeout: self.fleet.lock_timeout,
             and_then: &|migration| rights_after(migration, &role),
         };

@@ -37,6 +37,8 @@ pub(crate) enum Bench {
     Cutoff(sizes::CutoffArgs),
     /// A sign-up until its first answer, warm, cold, and a hundred at once, against argon2 and a bare CREATE DATABASE
     Provision(sizes::ProvisionArgs),
+    /// One column more for every company, as CI does it, against the same ALTER TABLE over bare connections
+    Migrate(sizes::MigrateArgs),
     /// Start, memory and lookups with many companies that nobody asks for
     Directory(sizes::DirectoryArgs),
 }
@@ -50,6 +52,7 @@ pub(crate) fn run(bench: &Bench) -> Result<ExitCode> {
         Bench::Fairness(args) => measure("fairness", &args.arguments()),
         Bench::Cutoff(args) => measure("cutoff", &args.arguments()),
         Bench::Provision(args) => measure("provision", &args.arguments()),
+        Bench::Migrate(args) => measure("migrate", &args.arguments()),
         Bench::Directory(args) => measure("directory", &args.arguments()),
     }
 }

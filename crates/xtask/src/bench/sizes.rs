@@ -132,6 +132,29 @@ impl ProvisionArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct MigrateArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Companies; each takes 8 MB of disk [default: 300]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    tenants: Option<u32>,
+    /// How many at once, of both [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: Option<u32>,
+}
+
+impl MigrateArgs {
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let common = &self.common;
+        vec![
+            common.pairs(5),
+            common.size("--tenants", self.tenants, 300, 20),
+            common.size("--jobs", self.jobs, 8, 8),
+        ]
+    }
+}
+
+#[derive(Args)]
 pub(crate) struct CutoffArgs {
     #[command(flatten)]
     common: Common,

@@ -57,6 +57,10 @@ const TARGETS: &[Target] = &[
     of("provision.crowd.others.median", "others meanwhile, median", Bound::Told),
     of("provision.crowd.others.p99", "others meanwhile, p99", Bound::RatioAtMost(2.0)),
     of("provision.crowd.others.failed", "others' failed requests", Bound::NeverAbove(0.0)),
+    of("migrate.run", "every company, in waves", Bound::RatioAtMost(1.5)),
+    // A twelfth of what django-tenants' executor takes with as many processes.
+    of("migrate.each", "the same, for a company", Bound::AtMost(5.0)),
+    of("migrate.wave", "the same, in one wave", Bound::Told),
     of("directory.start", "ready", Bound::AtMost(5.0)),
     of("directory.away", "ready, registry away", Bound::AtMost(5.0)),
     of("directory.memory", "memory of each", Bound::AtMost(1024.0)),
