@@ -169,3 +169,19 @@ async fn a_run_that_was_frozen_past_its_leases_finds_that_another_has_gone_on() 
     let after = fleet.query("SELECT to_jsonb(t)::text FROM migration_run_tenants t ORDER BY position").await;
     assert_eq!(before, after, "what it found out too late doesn't count");
 }
+
+#[tokio::test]
+async fn a_run_that_is_told_to_stop_begins_no_more_and_is_gone_on_with() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    fleet.file(1, "nicknames", SQL);
+    let held = fleet.lock("acme").await;
+    let mut run = spawn(&fleet, &["run", "--waves", "1,100%", "--lock-timeout", "1s"], "");
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted";
+    wait_until("acme to wait", DEADLINE, async || fleet.query(waiting).await == ["1"]).await;
+    assert_eq!(run.terminate().await.code(), Some(1), "nobody has it: {:?}", run.log());
+    assert!(run.stdout().contains("2 not begun. The run is interrupted."), "{}", run.stdout());
+    assert_eq!(status(&fleet).await, "interrupted");
+    held.close().await;
+    fleet.migrate(&["resume"]).await.expect(0);
+    fleet.all_have("nickname").await;
+}

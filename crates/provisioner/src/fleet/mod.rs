@@ -15,7 +15,6 @@ mod waves;
 pub use waves::{Waves, WavesError};
 
 use crate::{ServerError, engine::LEASE, templates::maintenance};
-use blockers::Blockers;
 use futures_util::future::join_all;
 use portero_kernel::ServerId;
 use portero_pg::{Migrations, RESERVE};
@@ -108,8 +107,7 @@ async fn sites(registry: &Registry, run: &MigrationRunRow) -> Result<HashMap<Ser
     });
     let sites = join_all(looks).await.into_iter().map(|(server, look)| {
         let slots = Semaphore::new(room(jobs, look.taken));
-        let blockers = Blockers::new(server.admin.clone());
-        (server.id, Site { server, slots, blockers, marks: look.marks })
+        (server.id, Site { server, slots, marks: look.marks })
     });
     Ok(sites.collect())
 }
