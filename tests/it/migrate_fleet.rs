@@ -2,7 +2,7 @@
 //! killed on the way, and another goes on. The report says of each what happened.
 
 use crate::migrate::{Fleet, next_version, of};
-use portero_testkit::{DEADLINE, Process, wait_until};
+use portero_testkit::{DEADLINE, Process, StopMode, TestCluster, wait_until};
 use serde_json::Value;
 use std::{collections::BTreeSet, env, fs};
 
@@ -183,5 +183,26 @@ async fn a_run_that_is_told_to_stop_begins_no_more_and_is_gone_on_with() {
     assert_eq!(status(&fleet).await, "interrupted");
     held.close().await;
     fleet.migrate(&["resume"]).await.expect(0);
+    fleet.all_have("nickname").await;
+}
+
+#[tokio::test]
+async fn servers_are_migrated_side_by_side_and_one_that_is_away_fails_its_own_tenants_alone() {
+    let fleet = Fleet::of(&["acme", "initech"]).await;
+    let second = TestCluster::private().await;
+    fleet.app.sign_up_on("second", &second, second.address(), &["globex", "umbrella"]).await;
+    fleet.file(1, "nicknames", SQL);
+    second.halt(StopMode::Fast).await;
+    let report = fleet.migrate(&["run", "--waves", "100%", "--json"]).await.expect(3).json();
+    for company in ["acme", "initech"] {
+        assert_eq!((state(&report, company), &of(&report, company)["server"]), ("done", &"main".into()));
+    }
+    for company in ["globex", "umbrella"] {
+        assert_eq!(state(&report, company), "failed", "{report}");
+        assert!(error(&report, company).contains("the login failed"), "{report}");
+    }
+    second.resume().await;
+    let resumed = fleet.migrate(&["resume", "--json"]).await.expect(0).json();
+    assert_eq!(resumed["run"]["done"], 4, "{resumed}");
     fleet.all_have("nickname").await;
 }
