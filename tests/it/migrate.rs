@@ -156,6 +156,7 @@ async fn a_run_brings_everybody_to_the_newest_schema_and_the_next_has_nothing_to
         "a plan is no run"
     );
 
+    let clock = fleet.query("SELECT value::text FROM route_clock").await.remove(0);
     let reports = [fleet.dir.join("report.xml"), fleet.dir.join("report.json")];
     let [xml, json] = reports.each_ref().map(|path| path.to_str().unwrap());
     let ran = fleet.migrate(&["run", "--report", xml, "--report", json]).await.expect(0);
@@ -178,7 +179,9 @@ async fn a_run_brings_everybody_to_the_newest_schema_and_the_next_has_nothing_to
     fleet.migrate(&["resume"]).await.expect(1);
     let verbs = fleet.query("SELECT verb FROM audit WHERE verb LIKE 'migration%' ORDER BY seq").await;
     assert_eq!(verbs, ["migration.run", "migration.run"]);
-    // Who serves knows.
+    // Who serves hears of each.
+    let heard = format!("SELECT DISTINCT tenant_id::text FROM route_log WHERE clock > {clock}");
+    assert_eq!(fleet.query(&heard).await.len(), 3);
     let schema = fleet.app.portero(&["tenant", "show", "acme", "--json"]).run().await.expect(0).json();
     assert_eq!(schema["schema_version"], next_version());
 }

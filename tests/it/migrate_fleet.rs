@@ -2,7 +2,7 @@
 //! killed on the way, and another goes on. The report says of each what happened.
 
 use crate::migrate::{Fleet, next_version, of};
-use portero_testkit::{DEADLINE, Process, wait_until};
+use portero_testkit::{DEADLINE, Process, StopMode, TestCluster, wait_until};
 use serde_json::Value;
 use std::{collections::BTreeSet, env, fs};
 
@@ -168,4 +168,41 @@ async fn a_run_that_was_frozen_past_its_leases_finds_that_another_has_gone_on() 
     assert!(run.ended().await.success(), "{:?}", run.log());
     let after = fleet.query("SELECT to_jsonb(t)::text FROM migration_run_tenants t ORDER BY position").await;
     assert_eq!(before, after, "what it found out too late doesn't count");
+}
+
+#[tokio::test]
+async fn a_run_that_is_told_to_stop_begins_no_more_and_is_gone_on_with() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    fleet.file(1, "nicknames", SQL);
+    let held = fleet.lock("acme").await;
+    let mut run = spawn(&fleet, &["run", "--waves", "1,100%", "--lock-timeout", "1s"], "");
+    let waiting = "SELECT count(*)::text FROM pg_locks WHERE NOT granted";
+    wait_until("acme to wait", DEADLINE, async || fleet.query(waiting).await == ["1"]).await;
+    assert_eq!(run.terminate().await.code(), Some(1), "nobody has it: {:?}", run.log());
+    assert!(run.stdout().contains("2 not begun. The run is interrupted."), "{}", run.stdout());
+    assert_eq!(status(&fleet).await, "interrupted");
+    held.close().await;
+    fleet.migrate(&["resume"]).await.expect(0);
+    fleet.all_have("nickname").await;
+}
+
+#[tokio::test]
+async fn servers_are_migrated_side_by_side_and_one_that_is_away_fails_its_own_tenants_alone() {
+    let fleet = Fleet::of(&["acme", "initech"]).await;
+    let second = TestCluster::private().await;
+    fleet.app.sign_up_on("second", &second, second.address(), &["globex", "umbrella"]).await;
+    fleet.file(1, "nicknames", SQL);
+    second.halt(StopMode::Fast).await;
+    let report = fleet.migrate(&["run", "--waves", "100%", "--json"]).await.expect(3).json();
+    for company in ["acme", "initech"] {
+        assert_eq!((state(&report, company), &of(&report, company)["server"]), ("done", &"main".into()));
+    }
+    for company in ["globex", "umbrella"] {
+        assert_eq!(state(&report, company), "failed", "{report}");
+        assert!(error(&report, company).contains("the login failed"), "{report}");
+    }
+    second.resume().await;
+    let resumed = fleet.migrate(&["resume", "--json"]).await.expect(0).json();
+    assert_eq!(resumed["run"]["done"], 4, "{resumed}");
+    fleet.all_have("nickname").await;
 }

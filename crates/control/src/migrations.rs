@@ -374,7 +374,7 @@ fn in_waves(
 fn files_of(set: &Migrations) -> serde_json::Value {
     let files = set.after(TENANT_MIGRATIONS.latest()).iter();
     let files = files.map(|file| File { name: file.to_string(), sql: file.sql.to_string() });
-    serde_json::to_value(files.collect::<Vec<_>>()).unwrap_or_default()
+    serde_json::to_value(files.collect::<Vec<_>>()).expect("names and texts are JSON")
 }
 
 /// The migrations that a run began with.

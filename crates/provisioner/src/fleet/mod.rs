@@ -15,7 +15,6 @@ mod waves;
 pub use waves::{Waves, WavesError};
 
 use crate::{ServerError, engine::LEASE, templates::maintenance};
-use blockers::Blockers;
 use futures_util::future::join_all;
 use portero_kernel::ServerId;
 use portero_pg::{Migrations, RESERVE};
@@ -108,8 +107,7 @@ async fn sites(registry: &Registry, run: &MigrationRunRow) -> Result<HashMap<Ser
     });
     let sites = join_all(looks).await.into_iter().map(|(server, look)| {
         let slots = Semaphore::new(room(jobs, look.taken));
-        let blockers = Blockers::new(server.admin.clone());
-        (server.id, Site { server, slots, blockers, marks: look.marks })
+        (server.id, Site { server, slots, marks: look.marks })
     });
     Ok(sites.collect())
 }
@@ -207,39 +205,35 @@ impl Driver<'_> {
                 return Ok(());
             }
             if self.run.last_wave <= wave && self.registry.migration_add_latecomers(self.run.id).await? == 0 {
-                self.registry.migration_end(self.run.id, None).await?;
-                return Ok(());
+                return self.registry.migration_end(self.run.id, None).await;
             }
             self.registry.migration_advance(self.run.id, wave).await?;
-            self.look().await?;
-            if self.is_halted() {
-                return Ok(());
-            }
+            // Where others are further, nothing is left of this one.
+            self.run.wave = wave + 1;
+            self.run.last_wave = self.run.last_wave.max(self.run.wave);
         }
     }
 
     /// Until every tenant of the wave was seen to, by whomever; or no more are to begin.
     async fn wave(&mut self, wave: i32) -> Result<(), RegistryError> {
-        let mut waited = false;
-        loop {
+        let mut rounds = 0;
+        while !self.is_halted() {
             let servers = self.registry.migration_servers(self.run.id, wave).await?;
             if servers.is_empty() {
                 return Ok(());
             }
-            self.claimable(wave, &servers).await?;
-            self.look().await?;
-            if self.is_halted() {
-                return Ok(());
+            // What was left by the round before is somebody else's.
+            if rounds == 1 {
+                (self.tell)(FleetEvent::Waiting);
             }
-            // Whatever is left is somebody else's.
-            if !self.registry.migration_servers(self.run.id, wave).await?.is_empty() {
-                if !waited {
-                    (self.tell)(FleetEvent::Waiting);
-                    waited = true;
-                }
+            if rounds > 0 {
                 sleep(LOOK_AGAIN).await;
+                self.look().await?;
             }
+            rounds += 1;
+            self.claimable(wave, &servers).await?;
         }
+        Ok(())
     }
 
     /// All that can be claimed of a wave.

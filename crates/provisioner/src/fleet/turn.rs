@@ -2,12 +2,11 @@
 //!
 //! What its own history said is what counts: a migration of which the answer was lost is found there by the next try.
 
-use super::blockers::{self, Blockers};
+use super::blockers::{process_of, seen_while};
 use crate::{engine::jittered, points, server::restriction};
 use portero_kernel::{RoleName, SchemaVersion, ServerId, TenantId, with_causes};
 use portero_pg::{
     Attempt, Class, MigrateError, Migration, Migrations, Terms, Versions, classify, connect, database_mark,
-    tokio_postgres::{Config, Error, error::SqlState},
 };
 use portero_registry::{
     ClaimedMigration, MigrationPlace, MigrationResult, MigrationState, Registry, ServerRow, TenantStatus,
@@ -17,6 +16,7 @@ use tokio::{
     sync::{Semaphore, watch},
     time::{Instant, sleep, timeout},
 };
+use tokio_postgres::{Config, Error, error::SqlState};
 
 /// How often a tenant is tried whose locks are held, or whose server is away.
 const TRIES: i32 = 5;
@@ -47,7 +47,6 @@ pub(super) struct Fleet {
 pub(super) struct Site {
     pub(super) server: ServerRow,
     pub(super) slots: Semaphore,
-    pub(super) blockers: Blockers,
     /// The comments of its databases, by their names, as they were when the run began.
     pub(super) marks: HashMap<String, String>,
 }
@@ -78,6 +77,7 @@ enum Trouble {
 struct Turn<'a> {
     fleet: &'a Fleet,
     tenant: TenantId,
+    /// When it had its slot; until then, when it was claimed.
     began: Instant,
     attempts: i32,
     versions: Option<Versions>,
@@ -112,6 +112,7 @@ impl Turn<'_> {
         loop {
             let place = match self.ready(at).await {
                 Ok(place) => place,
+                Err(_) if self.fleet.is_halted() => return None,
                 Err(why) => return Some(self.skipped(why)),
             };
             let Some(site) = self.fleet.sites.get(&place.server) else {
@@ -120,6 +121,9 @@ impl Turn<'_> {
             let slot = site.slots.acquire().await.ok()?;
             if self.fleet.is_halted() {
                 return None;
+            }
+            if self.attempts == 0 {
+                self.began = Instant::now();
             }
             self.attempts += 1;
             points::hold("begun").await;
@@ -199,9 +203,12 @@ impl Turn<'_> {
             lock_timeout: self.fleet.lock_timeout,
             and_then: &|migration| rights_after(migration, &role),
         };
-        let watched = if looks_on { blockers::process_of(&session).await } else { None };
+        let process = if looks_on { process_of(&session).await } else { None };
         let migrating = self.fleet.set.attempt(&mut session, terms, &mut self.versions);
-        let (outcome, seen) = site.blockers.while_migrating(watched, migrating).await;
+        let (outcome, seen) = match process {
+            Some(process) => seen_while(&site.server.admin, process, migrating).await,
+            None => (migrating.await, None),
+        };
         session.close().await;
         match outcome {
             Ok(Attempt::Done) => Ok(()),
@@ -231,14 +238,15 @@ impl Turn<'_> {
     }
 }
 
-const GONE: &str = "it was purged meanwhile, or is being purged";
+const GONE: &str = "it is gone, or is being purged";
 
 /// Portero's own login in a tenant's database, with every setting in the first message.
 fn login(admin: &Config, place: &MigrationPlace, lock_timeout: Duration) -> Config {
     let mut config = admin.clone();
     let usual = admin.get_options().unwrap_or_default();
     config.dbname(place.database.as_str()).application_name("portero migrate").options(format!(
-        "{usual} -c search_path=public -c statement_timeout=60s -c lock_timeout={}ms",
+        "{usual} -c search_path=public -c statement_timeout=60s -c idle_in_transaction_session_timeout=10s \
+         -c lock_timeout={}ms",
         lock_timeout.as_millis()
     ));
     config
@@ -262,21 +270,15 @@ fn judge(error: &MigrateError, lock_timeout: Duration, seen: Option<&str>) -> Tr
         {
             let by = seen.map(|seen| format!(", held by {seen}")).unwrap_or_default();
             Trouble::Locked(format!(
-                "{}: a lock was not free within {} ms{by}",
-                what(error),
+                "{error}: a lock was not free within {} ms{by}",
                 lock_timeout.as_millis()
             ))
         }
         MigrateError::Migration { source, .. } | MigrateError::Prepare(source) => {
-            trouble_of(source, &what(error))
+            trouble_of(source, &error.to_string())
         }
         _ => Trouble::Never(error.to_string()),
     }
-}
-
-/// Which migration it was.
-fn what(error: &MigrateError) -> String {
-    error.to_string()
 }
 
 fn trouble_of(error: &Error, what: &str) -> Trouble {
