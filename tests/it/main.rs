@@ -24,6 +24,7 @@ mod jobs;
 mod life;
 mod lifecycle;
 mod migrate;
+mod migrate_checks;
 mod migrate_fleet;
 mod nginx;
 mod operators;

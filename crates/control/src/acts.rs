@@ -6,11 +6,12 @@
 
 use crate::{
     Asking, Change, Control, FieldNames, Grace, JobError, Leftovers, LookAlike, MigrationError,
-    MigrationReport, MigrationRequest, NewInvitation, OperatorError, OperatorView, Purge, ServerError,
-    ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp, TenantError,
+    MigrationReport, MigrationRequest, NewInvitation, OperatorError, OperatorView, Purge, RehearsalOptions,
+    RehearsalReport, ServerError, ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp, TenantError,
 };
 use portero_auth::{OperatorToken, SessionSecret};
 use portero_kernel::{EmailAddress, JobId, MigrationRunId, OperatorId, SecretString, Subdomain};
+use portero_pg::Migrations;
 use portero_provisioner::fleet::Tell;
 use portero_registry::{Actor, Entry, Outcome, RegistryError};
 use serde_json::{Value, json};
@@ -206,6 +207,24 @@ impl Control {
     pub async fn purge(&self, subdomain: &Subdomain, grace: Grace) -> Result<Purge, TenantError> {
         let act = Act::of("tenant.purge", subdomain, json!({ "before_grace": grace == Grace::Waive }));
         self.done(act, async |control| control.do_purge(subdomain, grace).await).await
+    }
+
+    /// Runs what tenants lack of these migrations on clones of some of them, and drops those. Tenants themselves are only read;
+    /// what is written down is that their data is copied.
+    ///
+    /// # Errors
+    /// [`TenantError::NotFound`] for a name that is nobody's, and the registry. What goes wrong with a clone is in the report.
+    pub async fn rehearse(
+        &self,
+        set: &Migrations,
+        options: &RehearsalOptions,
+    ) -> Result<RehearsalReport, TenantError> {
+        let only: Vec<_> = options.only.iter().map(Subdomain::as_str).collect();
+        let details = json!({ "target": set.latest(), "sample": options.sample, "only": only });
+        let act = Act { verb: "migration.rehearse", subdomain: None, details };
+        // Before it begins: it may be cut off, and data was copied all the same.
+        self.note(&self.entry(act)).await;
+        self.do_rehearse(set, options).await
     }
 
     /// Adds a server, after it was looked at: new companies go there from now on, too.

@@ -10,7 +10,7 @@ pub(crate) use server::check_fitness;
 use crate::{Control, Differences, JobDetails, JobFilter};
 use portero_kernel::with_causes;
 use portero_pg::connect;
-use portero_provisioner::{TENANT_MIGRATIONS, oldest_tenant_schema};
+use portero_provisioner::{TENANT_MIGRATIONS, fleet::left_behind, oldest_tenant_schema};
 use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus};
 use schemas::check_schemas;
 use serde::Serialize;
@@ -207,6 +207,19 @@ fn check_placement(servers: &[ServerRow]) -> Check {
     Check::ok("servers", format!("{active} taking new companies, {draining} draining"))
 }
 
+/// Whether a rehearsal that was cut off has left something.
+fn check_clones(left: &[String], name: String) -> Check {
+    if left.is_empty() {
+        return Check::ok(name, "none is left behind");
+    }
+    Check::bad(
+        Health::Warn,
+        name,
+        format!("left behind by a rehearsal that was cut off: {}", left.join(", ")),
+        "`portero serve` drops them within seconds, and so does the next portero migrate plan --rehearse",
+    )
+}
+
 async fn check_server(server: &ServerRow, differences: &Differences, checks: &mut Vec<Check>) {
     let name = |what: &str| format!("{}: {what}", server.name);
     let session = match connect(&server.admin).await {
@@ -230,5 +243,9 @@ async fn check_server(server: &ServerRow, differences: &Differences, checks: &mu
         Some(error) => checks.push(Check::bad(Health::Fail, name("tenants"), error, see_log)),
         None => checks.extend(check_tenants(&server.name, &differences.findings, name)),
     }
+    checks.push(match left_behind(&session, server.id).await {
+        Ok(clones) => check_clones(&clones, name("clones")),
+        Err(error) => Check::bad(Health::Fail, name("clones"), with_causes(&error), see_log),
+    });
     session.close().await;
 }

@@ -5,14 +5,17 @@ mod acts;
 mod audit;
 mod console;
 mod doctor;
+mod drift;
 mod invitations;
 mod job_care;
 mod job_events;
 mod jobs;
 mod life;
+mod lint;
 mod migrations;
 mod operators;
 mod reconcile;
+mod rehearsals;
 mod routers;
 mod servers;
 mod signup;
@@ -21,17 +24,22 @@ mod tenants;
 pub use audit::{AuditReport, AuditView};
 pub use console::{Overview, RouterView, TenantLine, TenantList};
 pub use doctor::{Check, Health};
+pub use drift::{DifferenceView, DriftReport, DriftState, TenantDrift};
 pub use invitations::{InvitationView, NewInvitation};
 pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
 pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
 pub use life::{FormerNameView, Grace, Purge, PurgedView};
+pub use lint::{lint_after, migration_set};
 pub use migrations::{
     MigratedTenant, MigrationError, MigrationPlan, MigrationReport, MigrationRequest, MigrationRunView,
     PlannedMigration, PlannedTenant,
 };
 pub use operators::{OperatorError, OperatorView};
 pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
+pub use rehearsals::{
+    LockSeen, MigrationSeen, RehearsalOptions, RehearsalReport, RehearsalState, StepSeen, TenantRehearsal,
+};
 pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView, SparesView};
 pub use signup::{
@@ -43,6 +51,8 @@ pub use tenants::{Change, TenantError, TenantView};
 // What the lists are asked with, and what is in them.
 pub use portero_registry::{JobLine, JobQuery, TenantFilter, TenantOrder};
 
+// What of a tenant may be cloned, and what the lint says of a migration.
+pub use portero_provisioner::fleet::{CloneLimits, Complaint, Level};
 // What a migration of the fleet is asked with, and tells.
 pub use portero_provisioner::fleet::{FleetEvent, Tell, Waves};
 pub use portero_registry::MigrationState;

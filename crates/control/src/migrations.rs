@@ -4,12 +4,15 @@
 //! its own database when its turn comes. A run has all migrations that are not built in, with their texts: whoever resumes
 //! it needs no files.
 
-use crate::{Control, TenantError};
+use crate::{
+    Control, TenantError,
+    lint::{lint_files, migration_set},
+};
 use portero_kernel::{MigrationRunId, SchemaVersion, Subdomain};
 use portero_pg::{Migration, Migrations, SetError};
 use portero_provisioner::{
     TENANT_MIGRATIONS,
-    fleet::{self, RUN_LEASE, Tell, Waves},
+    fleet::{self, Complaint, RUN_LEASE, Tell, Waves},
 };
 use portero_registry::{
     MigrationCounts, MigrationRunRow, MigrationRunStatus, MigrationState, MigrationTenantRow,
@@ -50,6 +53,8 @@ pub struct MigrationPlan {
     pub current: usize,
     /// Who has a newer one, which these migrations know nothing of.
     pub newer: Vec<PlannedTenant>,
+    /// What the lint says of those that are not built in.
+    pub complaints: Vec<Complaint>,
 }
 
 /// A migration that somebody lacks.
@@ -152,6 +157,12 @@ pub enum MigrationError {
     /// The files are no set of migrations.
     #[error("these can't be the tenants' migrations")]
     Set(#[from] SetError),
+    /// The lint says that one of them does harm, and the file doesn't say why it is fine.
+    #[error(
+        "nothing was run, because of {}: `portero migrate lint DIR` says more. Change the file, or say in a comment before the statement why it is fine: -- portero: allow RULE: REASON",
+        places(.0)
+    )]
+    Lint(Vec<Complaint>),
     /// A tenant that was named is not there.
     #[error(transparent)]
     Tenant(#[from] TenantError),
@@ -184,10 +195,7 @@ struct File {
 
 impl MigrationRequest {
     fn set(&self) -> Result<Migrations, SetError> {
-        match &self.directory {
-            Some(directory) => TENANT_MIGRATIONS.with_directory(directory),
-            None => Ok(TENANT_MIGRATIONS.clone()),
-        }
+        migration_set(self.directory.as_deref())
     }
 }
 
@@ -211,8 +219,11 @@ impl Control {
     ) -> Result<Option<MigrationReport>, MigrationError> {
         let set = request.set()?;
         let tenants = in_waves(self.asked_for(request).await?, &request.waves, set.latest());
-        if tenants.is_empty() {
-            return Ok(None);
+        let Some(oldest) = tenants.iter().map(|tenant| tenant.version).min() else { return Ok(None) };
+        let mut complaints = lint_files(&set, oldest);
+        complaints.retain(Complaint::stops);
+        if !complaints.is_empty() {
+            return Err(MigrationError::Lint(complaints));
         }
         let new = NewMigrationRun {
             id: MigrationRunId::generate(),
@@ -353,7 +364,18 @@ fn plan(set: &Migrations, waves: &Waves, tenants: &[NewMigrationTenant]) -> Migr
         waves: (1..=count).map(of_wave).collect(),
         current: tenants.iter().filter(|tenant| tenant.version == target).count(),
         newer: tenants.iter().filter(|tenant| tenant.version > target).map(PlannedTenant::from).collect(),
+        complaints: planned
+            .iter()
+            .map(|tenant| tenant.version)
+            .min()
+            .map_or_else(Vec::new, |oldest| lint_files(set, oldest)),
     }
+}
+
+/// Where the lint found what, in short.
+fn places(complaints: &[Complaint]) -> String {
+    let place = |one: &Complaint| format!("{} ({}.sql, line {})", one.rule, one.migration, one.line);
+    complaints.iter().map(place).collect::<Vec<_>>().join(", ")
 }
 
 /// Those whose schema is older, in order, each in its wave.

@@ -1,4 +1,4 @@
-//! Whether a server has room for databases that nobody needs yet.
+//! Whether a server has room for databases that nobody needs yet, or not for long: spares, and clones for rehearsals.
 //!
 //! PostgreSQL tells no role how much disk is free. So there are two ways to know, and either stops the refilling:
 //! what all databases together take, against a limit that the operator sets; and, where the server runs on this machine
@@ -9,18 +9,19 @@ use portero_pg::Session;
 use std::path::Path;
 use tokio_postgres::{Config, Error, config::Host};
 
-/// Free bytes below which no spare is made: some hundred databases, or an hour of a busy server's log.
+/// Free bytes below which none is made: some hundred databases, or an hour of a busy server's log.
 const LEAST_FREE: u64 = 2 << 30;
 
-/// Why there is no room, in words; nothing where there is, or nobody can tell.
+/// Why there is no room for a database of so many `bytes` more, in words; nothing where there is, or nobody can tell.
 pub(crate) async fn shortage(
     session: &Session,
     admin: &Config,
     limit: Option<u64>,
+    bytes: u64,
 ) -> Result<Option<String>, Error> {
     if let Some(limit) = limit {
         let taken = taken(session).await?;
-        if taken >= limit {
+        if taken.saturating_add(bytes) >= limit {
             return Ok(Some(format!(
                 "its databases take {}, and {} is the limit",
                 in_words(taken),
@@ -29,7 +30,9 @@ pub(crate) async fn shortage(
         }
     }
     Ok(match free(session, admin).await? {
-        Some(free) if free < LEAST_FREE => Some(format!("its disk has {} left", in_words(free))),
+        Some(free) if free < LEAST_FREE.saturating_add(bytes) => {
+            Some(format!("its disk has {} left", in_words(free)))
+        }
         _ => None,
     })
 }

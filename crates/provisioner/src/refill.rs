@@ -8,6 +8,7 @@
 
 use crate::{
     disk::shortage,
+    fleet::sweep,
     server,
     spares::{SpareError, discard, make, reconcile},
     templates::{self, Template},
@@ -141,6 +142,14 @@ impl Refill {
 
     async fn refill(&self, server: &ServerRow, refilled: &mut Refilled) -> Result<(), SpareError> {
         let session = server::refiller(&server.admin, server.id).await?;
+        // What a rehearsal left is in nobody's way: spares don't wait for it.
+        if let Err(error) = sweep(&session, server.id).await {
+            tracing::warn!(
+                server = server.name,
+                error = with_causes(&error),
+                "clones could not be cleared away"
+            );
+        }
         let ready = self.clear(server, &session).await?;
         if server.status == ServerStatus::Draining {
             self.discard_all(server, &session, &ready).await?;
@@ -162,7 +171,7 @@ impl Refill {
             ready.into_iter().partition(|spare| spare.schema_version >= newest);
         let lacking = self.options.spares.saturating_sub(new.len());
         if lacking > 0 {
-            if let Some(shortage) = shortage(&session, &server.admin, self.options.size_limit).await? {
+            if let Some(shortage) = shortage(&session, &server.admin, self.options.size_limit, 0).await? {
                 refilled.stopped = Some((Stopped::Disk, shortage));
                 session.close().await;
                 return Ok(());

@@ -312,9 +312,15 @@ async fn databases_with_settings_of(session: &Session, role: &RoleName) -> Resul
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Makes a role that may do nothing, in a transaction that is rolled back: to see what a tenant's role would be granted.
+pub(crate) async fn create_passing_role(session: &Session, role: &RoleName) -> Result<()> {
+    session.batch_execute(&format!("CREATE ROLE {} NOLOGIN", ident(role.as_str()))).await?;
+    Ok(())
+}
+
 /// Lets the role into its database.
-pub(crate) async fn grant_connect(session: &Session, database: &DatabaseName, role: &RoleName) -> Result<()> {
-    let (database, role) = (ident(database.as_str()), ident(role.as_str()));
+pub(crate) async fn grant_connect(session: &Session, database: &str, role: &RoleName) -> Result<()> {
+    let (database, role) = (ident(database), ident(role.as_str()));
     session.batch_execute(&format!("GRANT CONNECT ON DATABASE {database} TO {role}")).await?;
     Ok(())
 }
@@ -356,6 +362,15 @@ pub(crate) fn restriction(role: &RoleName) -> String {
          GRANT INSERT (actor_id, action, subject_id, detail) ON public.audit TO {role};
          REVOKE ALL ON SEQUENCE public.audit_id_seq FROM {role}"
     )
+}
+
+/// The same of a schema that is older than the audit.
+pub(crate) async fn restrict_history(session: &Session, role: &RoleName) -> Result<()> {
+    let role = ident(role.as_str());
+    session
+        .batch_execute(&format!("REVOKE INSERT, UPDATE, DELETE ON public.schema_history FROM {role}"))
+        .await?;
+    Ok(())
 }
 
 /// Whether the tenant's role is there.

@@ -70,7 +70,7 @@ async fn furnish(
     template: &Template,
 ) -> Result<SchemaVersion, SpareError> {
     let mut inside = session_in(admin, database.as_str()).await?;
-    grant_connect(&inside, database, role).await?;
+    grant_connect(&inside, database.as_str(), role).await?;
     grant_data(&inside, role).await?;
     let version = TENANT_MIGRATIONS.run(&mut inside).await?;
     restrict_data(&inside, role).await?;

@@ -15,7 +15,7 @@ use crate::{
     server::{HARDENING, session_in},
 };
 use portero_kernel::{SchemaVersion, ServerId};
-use portero_pg::{MigrateError, Session, ident, literal, lock_key};
+use portero_pg::{MigrateError, Migrations, Session, ident, literal, lock_key};
 use tokio_postgres::{Config, error::SqlState};
 
 const PREFIX: &str = "p_template_";
@@ -25,7 +25,7 @@ pub(crate) const NOTHING: &str = "template0";
 
 /// Why there is no template.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TemplateError {
+pub enum TemplateError {
     /// The server.
     #[error("the server didn't make it")]
     Server(#[from] ServerError),
@@ -51,8 +51,13 @@ pub(crate) struct Template {
 
 /// The name of the template with this program's migrations.
 fn current_name() -> String {
-    let content = lock_key(&format!("{:x} {HARDENING}", TENANT_MIGRATIONS.digest()));
-    format!("{PREFIX}{}_{content:016x}", TENANT_MIGRATIONS.latest())
+    name_with(&TENANT_MIGRATIONS)
+}
+
+/// The name of the template with these migrations.
+fn name_with(set: &Migrations) -> String {
+    let content = lock_key(&format!("{:x} {HARDENING}", set.digest()));
+    format!("{PREFIX}{}_{content:016x}", set.latest())
 }
 
 /// The version that a template's name says.
@@ -62,7 +67,12 @@ fn version_of(name: &str) -> Option<SchemaVersion> {
 
 /// The server's template with this program's migrations, if it is there.
 pub(crate) async fn find(session: &Session) -> Result<Option<Template>, ServerError> {
-    let name = current_name();
+    find_with(session, &TENANT_MIGRATIONS).await
+}
+
+/// The server's template with these migrations, if it is there.
+pub(crate) async fn find_with(session: &Session, set: &Migrations) -> Result<Option<Template>, ServerError> {
+    let name = name_with(set);
     let row = session
         .query_opt(
             "SELECT shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database

@@ -1,6 +1,9 @@
-//! `portero migrate`: plan, run, resume, runs, show.
+//! `portero migrate`: plan, run, resume, runs, show; and drift, lint and rehearsals, a file each.
 
+mod drift;
+mod lint;
 mod progress;
+mod rehearse;
 mod report;
 
 use crate::{
@@ -20,7 +23,12 @@ use tokio::sync::watch;
 #[derive(Subcommand)]
 pub(crate) enum MigrateCommand {
     /// Show who would be migrated to what, and in which wave
-    Plan(Whom),
+    Plan {
+        #[command(flatten)]
+        whom: Whom,
+        #[command(flatten)]
+        rehearse: rehearse::RehearseArgs,
+    },
     /// Bring every company's database to the newest schema
     ///
     /// A run goes on where it was killed: portero migrate resume. It exits with 0 when all have the schema, 3 when some
@@ -66,6 +74,10 @@ pub(crate) enum MigrateCommand {
         #[command(flatten)]
         reports: Reports,
     },
+    /// Show whose database is not as migrations make it, and in what
+    Drift(drift::DriftArgs),
+    /// Look migrations over for locks that block and for what the version before still uses
+    Lint(lint::LintArgs),
 }
 
 /// Who is migrated to what.
@@ -95,13 +107,23 @@ pub(crate) async fn run(
     command: MigrateCommand,
     output: Output,
 ) -> Result<ExitCode, Failure> {
+    // It needs no registry.
+    if let MigrateCommand::Lint(args) = &command {
+        return lint::run(args, output);
+    }
+    let server_limit = settings.refill(0).size_limit;
     let direct = direct(settings)?;
     match command {
-        MigrateCommand::Plan(whom) => {
+        MigrateCommand::Plan { whom, rehearse } => {
             let request = whom.request(1, None, Duration::from_secs(2))?;
+            if rehearse.rehearse {
+                return rehearse::run(&direct, &request, &rehearse, server_limit, output).await;
+            }
             tell_plan(&direct.control.migration_plan(&request).await?, output);
             Ok(ExitCode::SUCCESS)
         }
+        MigrateCommand::Drift(args) => drift::run(&direct, &args, output).await,
+        MigrateCommand::Lint(_) => unreachable!("handled above"),
         MigrateCommand::Run { whom, jobs, max_failures, lock_timeout, reports } => {
             reports.check()?;
             let request = whom.request(jobs, max_failures, lock_timeout)?;
@@ -179,6 +201,7 @@ fn tell_outcome(report: &MigrationReport, reports: &Reports, output: Output) -> 
 
 fn tell_plan(plan: &MigrationPlan, output: Output) {
     output.json(plan);
+    lint::show(&plan.complaints, output);
     if plan.waves.is_empty() {
         output.line(format_args!("Nobody lacks anything: the newest schema is version {}.", plan.target));
         return tell_newer(plan, output);
@@ -246,12 +269,8 @@ impl Whom {
         max_failures: Option<u16>,
         lock_timeout: Duration,
     ) -> Result<MigrationRequest, Failure> {
-        let tenants = self.tenant.iter().map(|raw| {
-            Subdomain::parse(raw)
-                .map_err(|refusal| Failure::usage(anyhow!("the subdomain {raw:?} {refusal}")))
-        });
         Ok(MigrationRequest {
-            tenants: tenants.collect::<Result<_, _>>()?,
+            tenants: subdomains(&self.tenant)?,
             waves: self.waves,
             jobs,
             max_failures,
@@ -291,6 +310,13 @@ impl Reports {
         }
         Ok(())
     }
+}
+
+fn subdomains(raw: &[String]) -> Result<Vec<Subdomain>, Failure> {
+    let parse = |raw: &String| {
+        Subdomain::parse(raw).map_err(|refusal| Failure::usage(anyhow!("the subdomain {raw:?} {refusal}")))
+    };
+    raw.iter().map(parse).collect()
 }
 
 /// `2s`, `500ms`.

@@ -7,12 +7,27 @@
 //!
 //! One task drives: it claims ahead, so that no slot waits for the registry, and writes down what came of many at once. The
 //! turns themselves are tasks of their own (`turn`), as many on a server as Portero's own connections there allow.
+//!
+//! What is to be known before and after a run: `lint` reads migrations, `rehearsal` runs them on clones, `drift` holds tenants
+//! against what migrations make. The latter two work in `scratch` databases.
 
 mod blockers;
+mod drift;
+mod lint;
+mod rehearsal;
+mod scratch;
 mod turn;
 mod waves;
 
+pub use drift::{Difference, Drift, DriftError, References, Way};
+pub use lint::{Complaint, Level, lint};
+pub use rehearsal::{
+    CloneError, CloneLimits, LockTaken, Rehearsal, Rehearsed, rehearse, sample, sweep_server,
+};
+pub use scratch::left_behind;
 pub use waves::{Waves, WavesError};
+
+pub(crate) use scratch::sweep;
 
 use crate::{ServerError, engine::LEASE, templates::maintenance};
 use futures_util::future::join_all;

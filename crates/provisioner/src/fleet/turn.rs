@@ -290,7 +290,7 @@ fn trouble_of(error: &Error, what: &str) -> Trouble {
 }
 
 /// What PostgreSQL says, with where and without the row.
-fn words_of(error: &Error) -> String {
+pub(super) fn words_of(error: &Error) -> String {
     let Some(db) = error.as_db_error() else { return with_causes(error) };
     let places = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
     let places: Vec<_> =

@@ -122,7 +122,7 @@ async fn create_role(context: &Context) -> Result<(), StepError> {
 async fn grant(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
     let session = subject.in_database().await?;
-    server::grant_connect(&session, &subject.tenant.database, &subject.role()).await?;
+    server::grant_connect(&session, subject.tenant.database.as_str(), &subject.role()).await?;
     server::grant_data(&session, &subject.role()).await?;
     subject.leave_in_database(session);
     Ok(())

@@ -7,11 +7,13 @@ const LONGEST: usize = 600;
 const LONGEST_TEST: usize = 800;
 
 /// Where text becomes SQL, or looks like it: identifiers and literals can't be parameters of DDL.
-const MAY_FORMAT_SQL: [&str; 9] = [
+const MAY_FORMAT_SQL: [&str; 11] = [
     "crates/pg/",
     "crates/provisioner/src/server.rs",
     "crates/provisioner/src/fence.rs",
     "crates/provisioner/src/removal.rs",
+    "crates/provisioner/src/fleet/scratch.rs",
+    "crates/provisioner/src/fleet/rehearsal.rs",
     "crates/provisioner/src/templates.rs",
     "crates/portero/src/commands/dev.rs",
     // It feeds a server in single-user mode, which takes no parameters: a password of its own making.
