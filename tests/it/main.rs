@@ -25,6 +25,7 @@ mod life;
 mod lifecycle;
 mod migrate;
 mod migrate_fleet;
+mod next_steps;
 mod nginx;
 mod operators;
 mod ping;

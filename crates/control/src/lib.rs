@@ -41,7 +41,7 @@ pub use signup::{
 pub use tenants::{Change, TenantError, TenantView};
 
 // What the lists are asked with, and what is in them.
-pub use portero_registry::{JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use portero_registry::{FailingJob, JobLine, JobQuery, TenantFilter, TenantOrder};
 
 // What a migration of the fleet is asked with, and tells.
 pub use portero_provisioner::fleet::{FleetEvent, Tell, Waves};

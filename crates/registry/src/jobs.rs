@@ -42,7 +42,7 @@ impl JobStatus {
         }
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         [Self::Running, Self::Undoing, Self::Done, Self::Undone, Self::Stuck, Self::Abandoned]
             .into_iter()
             .find(|status| status.as_str() == text)

@@ -156,6 +156,10 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Trouble::StuckJobs => {
             ("Jobs are stuck", "Look at each, and remove what hinders it; the names stay reserved meanwhile.")
         }
+        Trouble::FailingJobs => (
+            "Jobs fail again and again",
+            "Remove what hinders them: they are tried every few seconds, and go on by themselves then.",
+        ),
         Trouble::NoServer => {
             ("No server takes new companies", "portero server add, or portero server drain NAME --undo")
         }

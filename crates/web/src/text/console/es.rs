@@ -157,6 +157,10 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
             "Hay trabajos atascados",
             "Mira cada uno y quita lo que lo impide; los nombres quedan reservados mientras tanto.",
         ),
+        Trouble::FailingJobs => (
+            "Hay trabajos que fallan una y otra vez",
+            "Quita lo que los impide: se intentan cada pocos segundos, y entonces siguen solos.",
+        ),
         Trouble::NoServer => (
             "Ningún servidor recibe empresas nuevas",
             "portero server add, o portero server drain NOMBRE --undo",
