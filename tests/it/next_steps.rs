@@ -65,3 +65,61 @@ async fn a_job_whose_undo_keeps_failing_is_named_everywhere_and_goes_on_by_itsel
     app.portero(&["doctor"]).run().await.expect(0);
     cluster.clean_slate().await;
 }
+
+#[tokio::test]
+async fn what_a_job_that_was_given_up_left_is_removed_by_giving_it_up_again() {
+    let cluster = TestCluster::private().await;
+    let app = TestApp::builder().cluster(&cluster).failpoints(STUCK).start().await;
+    let (accepted, _) = app.ask_for("acme").await;
+    let job = accepted.expect(202).str_at("/job");
+    app.job_at_rest(&job).await;
+    let name = cluster.inventory().await.tenants.into_iter().next().unwrap();
+    let page = overview(&app).await;
+    assert!(
+        page.contains("data-trouble=\"stuck_jobs\"") && page.contains(&format!("portero jobs retry {job}")),
+        "{page}"
+    );
+
+    let again = format!("portero jobs abandon {job}");
+    let told = app.portero(&["jobs", "abandon", &job, "--yes"]).run().await.expect(0).stdout;
+    assert!(told.contains(&format!("database {name}, role {name}")) && told.contains(&again), "{told}");
+    // Whoever looks elsewhere finds the same step.
+    let told = app.portero(&["doctor"]).run().await.stdout;
+    assert!(told.contains("acme") && told.contains(&again), "{told}");
+    let told = app.portero(&["doctor", "--mend", "--yes"]).run().await.stdout;
+    assert!(told.contains(&again), "{told}");
+    let told = app.portero(&["jobs", "retry", &job]).run().await.expect(1).stderr;
+    assert!(told.contains(&again), "{told}");
+    assert!(overview(&app).await.contains(&again));
+    app.ask_for("acme").await.0.expect_problem(409, "taken");
+
+    // Nothing is dropped unasked, and nothing that bears another mark.
+    let told = app.portero(&["jobs", "abandon", &job]).run().await.expect(2).stdout;
+    assert!(told.contains(&format!("removes database {name}, role {name}")), "{told}");
+    let mark = async |text: &str| {
+        let sql = format!("COMMENT ON DATABASE {name} IS '{text}'");
+        cluster.superuser("postgres").await.batch_execute(&sql).await.unwrap();
+    };
+    mark("somebody''s own").await;
+    let told = app.portero(&["jobs", "abandon", &job, "--yes"]).run().await.expect(1);
+    assert!(told.all().contains("another mark"), "{}", told.all());
+    assert!(cluster.inventory().await.databases.contains(&name));
+    mark(&format!("portero tenant {}", accepted_tenant(&app).await)).await;
+
+    let told = app.portero(&["jobs", "abandon", &job, "--yes"]).run().await.expect(0).stdout;
+    assert!(told.contains("Removed") && told.contains("acme is free again"), "{told}");
+    app.portero(&["doctor"]).run().await.expect(0);
+    assert_eq!(app.footprint().await, (0, 1));
+    cluster.clean_slate().await;
+    let told = app.portero(&["jobs", "abandon", &job, "--yes", "--json"]).run().await.expect(0).json();
+    assert_eq!(
+        (&told["left"]["on_server"], &told["left"]["reserved"]),
+        (&json!([]), &json!(false)),
+        "{told}"
+    );
+}
+
+async fn accepted_tenant(app: &TestApp) -> String {
+    let sql = "SELECT id::text FROM tenants WHERE subdomain = 'acme'";
+    app.peek().await.query_one(sql, &[]).await.unwrap().get(0)
+}

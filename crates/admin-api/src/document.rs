@@ -147,7 +147,7 @@ fn schemas() -> Value {
         "Step": object(&[("name", "string"), ("status", "string"), ("attempts", "integer"), ("error", "string?"), ("started_at", "time?"), ("finished_at", "time?")], &[]),
         "JobList": object(&[("jobs", "Job[]")], &[]),
         "Confirm": object(&[("confirm", "string")], &[]),
-        "Leftovers": object(&[("on_server", "string[]"), ("unseen", "string?"), ("reserved", "boolean")], &[]),
+        "Leftovers": object(&[("on_server", "string[]"), ("unseen", "string?"), ("reserved", "boolean"), ("purging", "boolean"), ("removed", "string[]"), ("kept", "string?")], &[]),
         "AuditEntry": object(&[("seq", "integer"), ("at", "time"), ("actor_kind", "string"), ("actor", "string"), ("verb", "string"), ("outcome", "string"), ("tenant", "uuid?"), ("subdomain", "string?"), ("address", "string?"), ("agent", "string?"), ("details", "object")], &[]),
         "AuditList": object(&[("entries", "AuditEntry[]"), ("next", "integer?")], &[]),
         "AuditReport": object(&[("intact", "boolean"), ("entries", "integer"), ("head", "string"), ("fault", "string?")], &[]),

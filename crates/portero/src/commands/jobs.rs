@@ -43,7 +43,7 @@ pub(crate) enum JobsCommand {
         /// Its id, or enough of its beginning or its end
         id: String,
     },
-    /// Give a job up that is stuck, or waits in vain; what is left of it is yours to remove
+    /// Give a job up that is stuck, or waits in vain; again, remove what it left and free the name
     Abandon {
         /// Its id, or enough of its beginning or its end
         id: String,
@@ -199,13 +199,14 @@ async fn retry(direct: &Direct, id: &str, output: Output) -> Result<ExitCode, Fa
 
 async fn abandon(direct: &Direct, id: &str, yes: bool, output: Output) -> Result<ExitCode, Failure> {
     let job = direct.control.job_details(id).await?;
+    tell_what_it_means(&job, output);
     if !yes {
         let left = direct.control.job_leftovers(job.id).await?;
-        output.line(format_args!(
-            "{} of {} is {}. Given up, it is never gone on with.",
-            job.kind, job.subdomain, job.status
-        ));
-        tell_leftovers(&left, output);
+        if job.status == "abandoned" && left.reserved && !left.on_server.is_empty() {
+            output.line(format_args!("This removes {}.", left.on_server.join(", ")));
+        } else {
+            tell_leftovers(&left, output);
+        }
         confirm(&job.subdomain, output)?;
     }
     let left = direct.control.job_abandon(job.id).await?;
@@ -213,23 +214,58 @@ async fn abandon(direct: &Direct, id: &str, yes: bool, output: Output) -> Result
         &serde_json::json!({ "id": job.id, "subdomain": job.subdomain, "status": "abandoned", "left": left }),
     );
     output.line(format_args!("Job {} is given up.", job.id));
-    if yes {
+    if !left.removed.is_empty() {
+        output.line(format_args!("Removed: {}.", left.removed.join(", ")));
+    } else if yes {
         tell_leftovers(&left, output);
+    }
+    if left.purging {
+        output.line(format_args!(
+            "{} is half removed, and nothing goes on with that by itself: portero tenant purge {0}",
+            job.subdomain
+        ));
+    }
+    if let Some(why) = &left.kept {
+        return Err(Failure::Failed(anyhow!(
+            "it could not be removed: {why}. When that is mended: portero jobs abandon {}",
+            job.id
+        )));
+    }
+    if !left.removed.is_empty() && !left.reserved {
+        output.line(format_args!("{} is free again.", job.subdomain));
     }
     if left.reserved {
         output.line(format_args!(
-            "{} stays reserved. When nothing of it is left, this frees it: portero jobs abandon {} --yes",
+            "{} stays reserved. This removes what is left, and frees the name: portero jobs abandon {}",
             job.subdomain, job.id
         ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Before somebody gives up what would come to a good end without them.
+fn tell_what_it_means(job: &JobDetails, output: Output) {
+    output.line(match job.status {
+        "abandoned" => format!("{} of {} was given up before.", job.kind, job.subdomain),
+        status => {
+            format!("{} of {} is {status}. Given up, it is never gone on with.", job.kind, job.subdomain)
+        }
+    });
+    let fails = job.steps.iter().find(|step| matches!(step.status, "running" | "undoing"));
+    if matches!(job.status, "running" | "undoing") {
+        let why = fails.and_then(|step| step.error.as_ref()).map(|error| format!(": {error}"));
+        output.line(format_args!(
+            "It is tried again every few seconds, and heals by itself once what hinders it is gone{}.",
+            why.unwrap_or_default()
+        ));
+    }
+}
+
 fn tell_leftovers(left: &Leftovers, output: Output) {
     output.line(match (&left.unseen, left.on_server.as_slice()) {
         (Some(why), _) => format!("What is left of it can't be seen: {why}"),
         (None, []) => "Nothing of it is left on its server.".to_owned(),
-        (None, found) => format!("Left on its server, and yours to remove: {}", found.join(", ")),
+        (None, found) => format!("Left on its server: {}", found.join(", ")),
     });
 }
 

@@ -177,6 +177,7 @@ async fn overview(desk: Desk) -> Result<HttpResponse, Problem> {
     if let Some(round) = &round {
         for kind in portero_control::Kind::ALL {
             let found = round.differences.findings.iter().filter(|finding| finding.kind == *kind);
+            let commands = found.clone().filter_map(portero_control::Finding::command);
             let about: Vec<_> = found
                 .map(|finding| {
                     let href = finding.subdomain.as_ref().and(finding.tenant_id);
@@ -185,7 +186,7 @@ async fn overview(desk: Desk) -> Result<HttpResponse, Problem> {
                 })
                 .collect();
             if let Some(what) = Trouble::from_code(kind.code()).filter(|_| !about.is_empty()) {
-                troubles.push(trouble(what, about));
+                troubles.push(trouble_with(what, about, commands));
             }
         }
     }

@@ -110,6 +110,8 @@ coded! {
         OpenDatabase = "open_database",
         /// See the reconciler.
         NoJob = "no_job",
+        /// See the reconciler.
+        NoPurge = "no_purge",
     }
 }
 

@@ -210,7 +210,11 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         }
         Trouble::NoJob => (
             "Companies are being created, and no job works on them",
-            "Where a job was given up, portero jobs abandon ID releases the name once nothing of it is left.",
+            "Where a job was given up, giving it up again removes what it left and frees the name.",
+        ),
+        Trouble::NoPurge => (
+            "Companies are being purged, and no job works on them",
+            "Go on with it: there is no way back, and nothing else brings it to an end.",
         ),
     },
     outcome_word: |outcome| match outcome {

@@ -212,7 +212,11 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         }
         Trouble::NoJob => (
             "Hay empresas en creación en las que nadie trabaja",
-            "Si se abandonó un trabajo, portero jobs abandon ID libera el nombre cuando ya no queda nada.",
+            "Si se abandonó un trabajo, abandonarlo otra vez quita lo que dejó y libera el nombre.",
+        ),
+        Trouble::NoPurge => (
+            "Hay empresas en purga en las que nadie trabaja",
+            "Sigue con ella: no hay vuelta atrás, y nada más la lleva a su fin.",
         ),
     },
     outcome_word: |outcome| match outcome {
