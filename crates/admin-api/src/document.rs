@@ -112,6 +112,7 @@ fn schemas() -> Value {
         ("status", "string"),
         ("url", "string"),
         ("db_name", "string"),
+        ("server", "string"),
         ("schema_version", "integer"),
         ("created_at", "time"),
         ("weight", "integer"),

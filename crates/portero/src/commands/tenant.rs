@@ -245,6 +245,7 @@ fn show(tenant: &TenantView, output: Output) {
         ("status", format!("{}{reason}", tenant.status)),
         ("id", tenant.id.to_string()),
         ("database", tenant.db_name.clone()),
+        ("server", tenant.server.clone()),
         ("schema", format!("version {}", tenant.schema_version)),
         ("weight", tenant.weight.to_string()),
         ("created", tenant.created_at.format(&Rfc3339).unwrap_or_default()),
@@ -257,6 +258,12 @@ fn show(tenant: &TenantView, output: Output) {
     {
         output.line(format_args!("{:<9} {}, kept until {}", "deleted", date(deleted), date(purge)));
         output.line(format_args!("{:<9} {back}", "undelete"));
+    }
+    if tenant.status == "purging" {
+        output.line(format_args!(
+            "\nIt is being removed, and there is no way back. Where no job goes on with it: portero tenant purge {}",
+            tenant.subdomain
+        ));
     }
     for former in &tenant.former {
         output.line(format_args!(
