@@ -18,6 +18,7 @@ pub(crate) fn tenant(error: TenantError) -> Problem {
     let kind = match error {
         TenantError::Registry(error) => return error.into(),
         TenantError::Server(error) => return Problem::internal(error),
+        TenantError::HalfShut(..) => Kind::TenantDatabaseUnavailable,
         TenantError::NotFound(_) => Kind::NotFound,
         TenantError::NewName(..) => Kind::Invalid,
         TenantError::Taken(_) => return Problem::taken("to").detail(told),

@@ -400,7 +400,7 @@ fn cut(text: &str) -> String {
 impl Fault for TenantError {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Registry(_) | Self::Server(_) => Outcome::Failed,
+            Self::Registry(_) | Self::Server(_) | Self::HalfShut(..) => Outcome::Failed,
             _ => Outcome::Refused,
         }
     }

@@ -4,7 +4,7 @@ use crate::{
     Control, FormerNameView, Known,
     life::{must_be_made, must_live},
 };
-use portero_kernel::{Refusal, RoleName, SchemaVersion, Subdomain, TenantId};
+use portero_kernel::{Refusal, RoleName, SchemaVersion, Subdomain, TenantId, with_causes};
 use portero_pg::Session;
 use portero_provisioner::{ServerError, fence};
 use portero_registry::{RegistryError, ServerRow, TenantRow, TenantStatus};
@@ -142,9 +142,18 @@ pub enum TenantError {
     /// The registry.
     #[error("the registry doesn't answer")]
     Registry(#[from] RegistryError),
+    /// The routers refuse its requests, and its role may still log in.
+    #[error("{0}: its door is shut, its role isn't yet: run it again, once its database server does it")]
+    HalfShut(Subdomain, #[source] ServerError),
     /// The server that holds its database.
     #[error("the tenant's database server doesn't do it")]
     Server(#[from] ServerError),
+}
+
+/// What the registry says is done, and the routers hear of it; the fence is not up.
+pub(crate) fn half_shut(tenant: &TenantRow, error: ServerError) -> TenantError {
+    tracing::warn!(tenant = %tenant.id, error = with_causes(&error), "a tenant's door is shut, and its role isn't");
+    TenantError::HalfShut(tenant.subdomain.clone(), error)
 }
 
 impl Control {
@@ -201,7 +210,8 @@ impl Control {
             _ => self.set_paused(&tenant, TenantStatus::Active, reason).await?,
         };
         let server = self.admin_of(&tenant).await?;
-        let cut = fence::raise(&server, &RoleName::from(&tenant.database), drain).await?;
+        let cut = fence::raise(&server, &RoleName::from(&tenant.database), drain).await;
+        let cut = cut.map_err(|error| half_shut(&tenant, error))?;
         lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, cut, "a tenant was paused");
         let change = self.changed(subdomain, clock, cut).await?;
