@@ -144,7 +144,7 @@ fn schemas() -> Value {
         "Server": object(&server, &[("leases", "object[]")]),
         "ServerList": object(&[("servers", "Server[]")], &[]),
         "NewServer": object(&[("name", "string"), ("url", "string")], &[]),
-        "Job": object(&[("id", "uuid"), ("kind", "string"), ("tenant", "uuid"), ("subdomain", "string"), ("status", "string"), ("error", "string?"), ("created_at", "time"), ("finished_at", "time?"), ("lease_until", "time?"), ("steps", "Step[]")], &[]),
+        "Job": object(&[("id", "uuid"), ("kind", "string"), ("tenant", "uuid"), ("subdomain", "string"), ("status", "string"), ("error", "string?"), ("created_at", "time"), ("finished_at", "time?"), ("lease_until", "time?"), ("report", "object?"), ("steps", "Step[]")], &[]),
         "Step": object(&[("name", "string"), ("status", "string"), ("attempts", "integer"), ("error", "string?"), ("started_at", "time?"), ("finished_at", "time?")], &[]),
         "JobList": object(&[("jobs", "Job[]")], &[]),
         "Confirm": object(&[("confirm", "string")], &[]),

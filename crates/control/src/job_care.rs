@@ -59,6 +59,8 @@ pub struct JobDetails {
     /// Until when a worker has it, unless it renews that.
     #[serde(with = "time::serde::rfc3339::option")]
     pub lease_until: Option<OffsetDateTime>,
+    /// What it found, if it kept anything: the proof of a purge.
+    pub report: Option<serde_json::Value>,
     /// Its steps, in order.
     pub steps: Vec<StepDetails>,
 }
@@ -261,6 +263,7 @@ impl From<JobRow> for JobDetails {
             created_at: job.created_at,
             finished_at: job.finished_at,
             lease_until: job.lease_until,
+            report: job.report,
             steps: steps.collect(),
         }
     }

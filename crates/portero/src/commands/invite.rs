@@ -2,7 +2,7 @@
 
 use crate::{
     commands::direct,
-    output::{Failure, Output},
+    output::{Failure, Output, moment},
     settings::Settings,
 };
 use anyhow::anyhow;
@@ -10,7 +10,6 @@ use clap::Subcommand;
 use portero_control::{InvitationView, SignUpMode};
 use portero_kernel::{EmailAddress, ExposeSecret, Refusal, Subdomain};
 use std::{process::ExitCode, time::Duration};
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 #[derive(Subcommand)]
@@ -92,7 +91,7 @@ fn list(invitations: &[InvitationView], output: Output) {
                 one.state.to_owned(),
                 any(&one.email),
                 any(&one.subdomain),
-                one.expires_at.format(&Rfc3339).unwrap_or_default(),
+                moment(one.expires_at),
             ]
         })
         .collect();
