@@ -247,7 +247,9 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Refused::LookAlike => {
             "The name reads like another company's, or like one held for somebody. Nothing was done."
         }
-        Refused::TooMany => "Too many companies were deleted in the last 24 hours. Nothing was done.",
+        Refused::TooMany => {
+            "1 % of all companies, and 5 at least, may be deleted within 24 hours: this would be more. Nothing was done."
+        }
         Refused::InGrace => "Its data is to be kept for 30 days, and they are not over. Nothing was done.",
         Refused::Server => {
             "Its database server doesn't do it. The door is shut for requests; try again, so that the role is shut out too."

@@ -247,7 +247,9 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Refused::LookAlike => {
             "El nombre se lee como el de otra empresa, o como uno reservado para alguien. No se hizo nada."
         }
-        Refused::TooMany => "Se borraron demasiadas empresas en las últimas 24 horas. No se hizo nada.",
+        Refused::TooMany => {
+            "En 24 horas se pueden eliminar el 1 % de las empresas, y al menos 5: esta ya sería una más. No se hizo nada."
+        }
         Refused::InGrace => "Sus datos se conservan 30 días, y no han pasado. No se hizo nada.",
         Refused::Server => {
             "Su servidor de bases de datos no lo hace. La puerta está cerrada para las solicitudes; inténtalo otra vez, para que el rol quede también fuera."
