@@ -103,10 +103,10 @@ pub(crate) async fn run(args: &MigrateArgs, place: &Place) -> Result<Outcome> {
     let line = |name: &str, role, points| Line { name: name.to_owned(), role, points };
     Ok(Outcome {
         postgres: scratch.version(),
-        setting: format!("{} companies, one ALTER TABLE, {} at once", args.tenants, args.jobs),
+        setting: format!("one column more for {} companies, {} at once", args.tenants, args.jobs),
         measures: measures.into(),
         chart: Chart {
-            title: format!("One ALTER TABLE for {} companies", args.tenants),
+            title: format!("One column more for {} companies", args.tenants),
             x: "measurement",
             y: "s",
             shares: false,
