@@ -26,6 +26,7 @@ mod lifecycle;
 mod migrate;
 mod migrate_checks;
 mod migrate_fleet;
+mod next_steps;
 mod nginx;
 mod operators;
 mod ping;

@@ -18,10 +18,16 @@ pub(crate) fn tenant(error: TenantError) -> Problem {
     let kind = match error {
         TenantError::Registry(error) => return error.into(),
         TenantError::Server(error) => return Problem::internal(error),
+        TenantError::HalfShut(..) => Kind::TenantDatabaseUnavailable,
         TenantError::NotFound(_) => Kind::NotFound,
         TenantError::NewName(..) => Kind::Invalid,
         TenantError::Taken(_) => return Problem::taken("to").detail(told),
         TenantError::LookAlike(name, other) => return look_alike("to", &name, &other),
+        TenantError::InGrace { subdomain, until } => {
+            return Problem::new(Kind::Conflict).detail(format!(
+                "{subdomain} is deleted, and its data is kept until {until}: `before_grace` to purge it before that"
+            ));
+        }
         _ => Kind::Conflict,
     };
     Problem::new(kind).detail(told)

@@ -70,7 +70,7 @@ routes! {
     get "/admin/v1/jobs" jobs::list, "Jobs, newest first", ["state", "limit"], "", "200" "JobList";
     get "/admin/v1/jobs/{id}" jobs::show, "A job and its steps", [], "", "200" "Job";
     post "/admin/v1/jobs/{id}/retry" jobs::retry, "Let a stuck job go on", [], "", "200" "Job";
-    post "/admin/v1/jobs/{id}/abandon" jobs::abandon, "Give a job up that is stuck", [], "Confirm", "200" "Leftovers";
+    post "/admin/v1/jobs/{id}/abandon" jobs::abandon, "Give a job up that is stuck; again, remove what it left", [], "Confirm", "200" "Leftovers";
     get "/admin/v1/audit" audit::list, "What was done and refused, newest first", ["tenant", "actor", "since", "before", "limit"], "", "200" "AuditList";
     get "/admin/v1/audit/verify" audit::verify, "Follow the audit log, and say whether it holds together", ["expect"], "", "200" "AuditReport";
     get "/admin/v1/operators" operators::list, "Operators, by name", [], "", "200" "OperatorList";

@@ -264,7 +264,8 @@ impl Control {
     }
 
     /// Gives a job up that is stuck, or waits for a server that doesn't come back; says what it leaves behind. The name of
-    /// a company that was being made stays reserved, unless nothing of it is left; repeating this looks again.
+    /// a company that was being made stays reserved, unless nothing of it is left. Repeating this removes what is left of such
+    /// a company, and frees the name.
     ///
     /// # Errors
     /// [`JobError::UnderWay`], [`JobError::AtRest`].
@@ -418,7 +419,7 @@ fn cut(text: &str) -> String {
 impl Fault for TenantError {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Registry(_) | Self::Server(_) => Outcome::Failed,
+            Self::Registry(_) | Self::Server(_) | Self::HalfShut(..) => Outcome::Failed,
             _ => Outcome::Refused,
         }
     }

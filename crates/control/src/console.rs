@@ -1,6 +1,6 @@
 //! What the operators' console looks at: lists in pages, one thing with all that is known of it, and everything at a glance.
 
-use crate::{AuditView, Control, ServerView};
+use crate::{AuditView, Control, FailingJob, JobDetails, JobFilter, ServerView};
 use portero_kernel::{JobId, RouterId, SchemaVersion, ServerId, TenantId};
 use portero_pg::connect;
 use portero_registry::{AuditFilter, JobLine, JobQuery, RegistryError, ServerRow, TenantFilter, TenantRow};
@@ -10,6 +10,8 @@ use tokio::{task::JoinSet, time::timeout};
 
 /// How long a server may take to say how large a page's databases are. A page doesn't wait for what is nice to know.
 const SIZES: Duration = Duration::from_millis(400);
+/// Jobs in trouble that are looked at: whoever has more begins with these.
+const IN_TROUBLE: i64 = 50;
 
 /// A tenant in a list.
 #[derive(Debug, Clone)]
@@ -71,6 +73,10 @@ pub struct Overview {
     pub jobs_open: i64,
     /// Jobs that need a person.
     pub jobs_stuck: i64,
+    /// The newest of them.
+    pub stuck: Vec<JobDetails>,
+    /// Jobs under way of which a step, or its undo, keeps failing.
+    pub failing: Vec<FailingJob>,
     /// The routers that live.
     pub routers: Vec<RouterView>,
     /// Every server.
@@ -176,6 +182,8 @@ impl Control {
             tenants: self.tenant_counts().await?,
             jobs_open,
             jobs_stuck,
+            stuck: self.jobs(JobFilter::Stuck, IN_TROUBLE).await?,
+            failing: self.registry.jobs_failing(IN_TROUBLE).await?,
             routers: routers
                 .into_iter()
                 .map(|row| RouterView {

@@ -1,17 +1,18 @@
 //! Every check one needs when something is wrong, each with what to do about it.
 
 mod bells;
+mod jobs;
 mod schemas;
 mod server;
 mod spares;
 
 pub(crate) use server::check_fitness;
 
-use crate::{Control, Differences, JobDetails, JobFilter};
+use crate::{Control, Differences};
 use portero_kernel::with_causes;
 use portero_pg::connect;
 use portero_provisioner::{TENANT_MIGRATIONS, fleet::left_behind, oldest_tenant_schema};
-use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus};
+use portero_registry::{MIGRATIONS, ServerRow, ServerStatus};
 use schemas::check_schemas;
 use serde::Serialize;
 use server::check_tenants;
@@ -73,7 +74,7 @@ impl Control {
         checks.push(Check::ok("registry", "answers"));
         checks.push(self.check_registry_schema().await);
         checks.push(self.check_bells().await);
-        checks.push(self.check_jobs().await);
+        checks.extend(self.check_jobs().await);
         checks.push(self.check_tenants_schemas().await);
         match self.registry.servers().await {
             Err(error) => checks.push(Check::bad(
@@ -126,33 +127,6 @@ impl Control {
             Err(error) => {
                 Check::bad(Health::Fail, "tenants' schema", with_causes(&error), "see the registry's log")
             }
-        }
-    }
-
-    async fn check_jobs(&self) -> Check {
-        let looked = async {
-            let stuck = self.jobs(JobFilter::Stuck, 10).await?;
-            Ok::<_, RegistryError>((stuck, self.registry.jobs_open().await?))
-        };
-        match looked.await {
-            Ok((stuck, open)) if stuck.is_empty() => {
-                Check::ok("jobs", format!("{open} under way, none stuck"))
-            }
-            Ok((stuck, _)) => {
-                let each = |text: fn(&JobDetails) -> String| stuck.iter().map(text).collect::<Vec<_>>();
-                let found = each(|job| {
-                    let error = job.error.as_deref().unwrap_or_default();
-                    format!("{} of {} ({error})", job.kind, job.subdomain)
-                });
-                let advice = each(|job| format!("portero jobs retry {}", job.id));
-                Check::bad(
-                    Health::Fail,
-                    "jobs",
-                    format!("stuck: {}", found.join("; ")),
-                    format!("remove what hinders them, then {}", advice.join("; ")),
-                )
-            }
-            Err(error) => Check::bad(Health::Fail, "jobs", with_causes(&error), "see the registry's log"),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::Control;
 use portero_kernel::{JobId, TenantId, with_causes};
-use portero_provisioner::{Direction, left_of, workflows};
+use portero_provisioner::{Direction, left_of, remove_left, workflows};
 use portero_registry::{JobRow, JobStatus, RegistryError, TenantStatus};
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -59,6 +59,8 @@ pub struct JobDetails {
     /// Until when a worker has it, unless it renews that.
     #[serde(with = "time::serde::rfc3339::option")]
     pub lease_until: Option<OffsetDateTime>,
+    /// What it found, if it kept anything: the proof of a purge.
+    pub report: Option<serde_json::Value>,
     /// Its steps, in order.
     pub steps: Vec<StepDetails>,
 }
@@ -83,7 +85,7 @@ pub struct StepDetails {
 }
 
 /// What a job has left behind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Leftovers {
     /// What there is on the server: `database t_…`, `role t_…`.
     pub on_server: Vec<String>,
@@ -91,6 +93,12 @@ pub struct Leftovers {
     pub unseen: Option<String>,
     /// Whether the subdomain is reserved for a tenant that is not made.
     pub reserved: bool,
+    /// Whether it was removing a tenant, which is not over without another job: `portero tenant purge`.
+    pub purging: bool,
+    /// What was there, and was removed.
+    pub removed: Vec<String>,
+    /// Why what there is could not be removed.
+    pub kept: Option<String>,
 }
 
 /// Why a job was not looked after.
@@ -103,7 +111,7 @@ pub enum JobError {
     #[error("several jobs have an id like {0}: write more of it")]
     Ambiguous(String),
     /// There is nothing to retry.
-    #[error("job {0} is {1}: only a stuck one can be retried")]
+    #[error("job {0} is {1}: {next}", next = instead_of_retry(*.0, .1))]
     NotStuck(JobId, &'static str),
     /// It came to rest by itself.
     #[error("job {0} is {1}: there is nothing to give up")]
@@ -165,6 +173,9 @@ impl Control {
         tracing::info!(job = %id, subdomain = job.subdomain, "a job was given up");
         // From here on no worker's session can add to what is there.
         let mut left = self.leftovers_of(&job).await?;
+        if job.status == JobStatus::Abandoned && left.reserved {
+            self.remove_left(&job, &mut left).await?;
+        }
         if left.reserved && left.on_server.is_empty() && left.unseen.is_none() {
             left.reserved = !self.registry.tenant_release_given_up(id).await?;
         }
@@ -180,10 +191,29 @@ impl Control {
         Ok(self.leftovers_of(&job).await?)
     }
 
+    /// Removes what a job that was given up before has left of a tenant that was never made.
+    async fn remove_left(&self, job: &JobRow, left: &mut Leftovers) -> Result<(), RegistryError> {
+        let Some(tenant) = self.registry.tenant_by_id(job.tenant).await? else { return Ok(()) };
+        if left.on_server.is_empty() || tenant.status != TenantStatus::Provisioning {
+            return Ok(());
+        }
+        let server = self.registry.server_by_id(tenant.server).await?;
+        let server = server.ok_or(RegistryError::Unreadable("tenant's server"))?;
+        match remove_left(&server.admin, job.id, tenant.id, server.id, &tenant.database).await {
+            Ok(()) => {
+                tracing::info!(job = %job.id, subdomain = job.subdomain, "what a job left was removed");
+                left.removed = std::mem::take(&mut left.on_server);
+            }
+            Err(error) => left.kept = Some(format!("{}: {}", server.name, with_causes(&error))),
+        }
+        Ok(())
+    }
+
     async fn leftovers_of(&self, job: &JobRow) -> Result<Leftovers, RegistryError> {
-        let mut left = Leftovers { on_server: Vec::new(), unseen: None, reserved: false };
+        let mut left = Leftovers::default();
         let Some(tenant) = self.registry.tenant_by_id(job.tenant).await? else { return Ok(left) };
         left.reserved = tenant.status == TenantStatus::Provisioning;
+        left.purging = tenant.status == TenantStatus::Purging;
         let server = self.registry.server_by_id(tenant.server).await?;
         let server = server.ok_or(RegistryError::Unreadable("tenant's server"))?;
         match left_of(&server.admin, job.id, &tenant.database).await {
@@ -195,6 +225,21 @@ impl Control {
 
     async fn find_job(&self, id: JobId) -> Result<JobRow, JobError> {
         self.registry.job_by_id(id).await?.ok_or_else(|| JobError::NotFound(id.to_string()))
+    }
+}
+
+/// What to do about a job that isn't stuck.
+fn instead_of_retry(id: JobId, status: &str) -> String {
+    match status {
+        "running" | "undoing" => {
+            format!("it goes on by itself once what hinders it is gone; portero jobs show {id} names that")
+        }
+        "abandoned" => {
+            format!(
+                "it was given up, and portero jobs abandon {id} removes what it left of a company in the making"
+            )
+        }
+        _ => "only a stuck one can be retried".to_owned(),
     }
 }
 
@@ -218,6 +263,7 @@ impl From<JobRow> for JobDetails {
             created_at: job.created_at,
             finished_at: job.finished_at,
             lease_until: job.lease_until,
+            report: job.report,
             steps: steps.collect(),
         }
     }

@@ -49,7 +49,7 @@ pub use signup::{
 pub use tenants::{Change, TenantError, TenantView};
 
 // What the lists are asked with, and what is in them.
-pub use portero_registry::{JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use portero_registry::{FailingJob, JobLine, JobQuery, TenantFilter, TenantOrder};
 
 // What of a tenant may be cloned, and what the lint says of a migration.
 pub use portero_provisioner::fleet::{CloneLimits, Complaint, Level};

@@ -3,7 +3,7 @@
 //! Each change is one transaction that the routers hear of, and what must follow it can be repeated: a command that was
 //! killed on the way is finished by calling it again. Changes of one tenant exclude each other by its lock.
 
-use crate::{Change, Control, Known, LookAlike, TenantError, signup::new_subdomain};
+use crate::{Change, Control, Known, LookAlike, TenantError, signup::new_subdomain, tenants::half_shut};
 use portero_kernel::{JobId, RoleName, Subdomain, TenantId};
 use portero_provisioner::{fence, workflows};
 use portero_registry::{FormerSubdomain, JobStatus, RegistryError, TenantRow, TenantStatus};
@@ -142,7 +142,8 @@ impl Control {
             },
         };
         let server = self.admin_of(&tenant).await?;
-        let cut = fence::raise(&server, &RoleName::from(&tenant.database), drain).await?;
+        let cut = fence::raise(&server, &RoleName::from(&tenant.database), drain).await;
+        let cut = cut.map_err(|error| half_shut(&tenant, error))?;
         self.registry.tenant_set_deleted(tenant.id).await?;
         lock.close().await;
         if !already {

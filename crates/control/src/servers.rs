@@ -128,7 +128,9 @@ pub enum ServerError {
     #[error("the server's URL {0}: postgresql://user:password@host:port/postgres")]
     Url(&'static str),
     /// It is not there, or doesn't let Portero's role in.
-    #[error("the server does not let Portero in")]
+    #[error(
+        "the server does not let Portero in: start it, or correct the URL; where it has no role for Portero yet, deploy/bootstrap.sql makes one"
+    )]
     Unreachable(#[source] tokio_postgres::Error),
     /// It is there under another name: its connections would be given away twice.
     #[error("this server is known already: it is called {0}")]

@@ -4,10 +4,10 @@ use crate::{
     Control, FormerNameView, Known,
     life::{must_be_made, must_live},
 };
-use portero_kernel::{Refusal, RoleName, SchemaVersion, Subdomain, TenantId};
+use portero_kernel::{Refusal, RoleName, SchemaVersion, Subdomain, TenantId, with_causes};
 use portero_pg::Session;
 use portero_provisioner::{ServerError, fence};
-use portero_registry::{RegistryError, TenantRow, TenantStatus};
+use portero_registry::{RegistryError, ServerRow, TenantRow, TenantStatus};
 use serde::Serialize;
 use std::time::Duration;
 use time::{Date, OffsetDateTime};
@@ -27,6 +27,8 @@ pub struct TenantView {
     pub url: String,
     /// Its database, and role of the same name.
     pub db_name: String,
+    /// The name of the server that holds its database.
+    pub server: String,
     /// The version of its schema.
     pub schema_version: SchemaVersion,
     /// When it signed up.
@@ -40,7 +42,7 @@ pub struct TenantView {
     /// When it was deleted, if it is.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<OffsetDateTime>,
-    /// Until when the data of a deleted one is kept.
+    /// Until when the data of a deleted one is kept; nothing once it is being purged.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub purge_after: Option<OffsetDateTime>,
     /// The state that a deleted one comes back to: `active` or `paused`.
@@ -140,9 +142,18 @@ pub enum TenantError {
     /// The registry.
     #[error("the registry doesn't answer")]
     Registry(#[from] RegistryError),
+    /// The routers refuse its requests, and its role may still log in.
+    #[error("{0}: its door is shut, its role isn't yet: run it again, once its database server does it")]
+    HalfShut(Subdomain, #[source] ServerError),
     /// The server that holds its database.
     #[error("the tenant's database server doesn't do it")]
     Server(#[from] ServerError),
+}
+
+/// What the registry says is done, and the routers hear of it; the fence is not up.
+pub(crate) fn half_shut(tenant: &TenantRow, error: ServerError) -> TenantError {
+    tracing::warn!(tenant = %tenant.id, error = with_causes(&error), "a tenant's door is shut, and its role isn't");
+    TenantError::HalfShut(tenant.subdomain.clone(), error)
 }
 
 impl Control {
@@ -199,7 +210,8 @@ impl Control {
             _ => self.set_paused(&tenant, TenantStatus::Active, reason).await?,
         };
         let server = self.admin_of(&tenant).await?;
-        let cut = fence::raise(&server, &RoleName::from(&tenant.database), drain).await?;
+        let cut = fence::raise(&server, &RoleName::from(&tenant.database), drain).await;
+        let cut = cut.map_err(|error| half_shut(&tenant, error))?;
         lock.close().await;
         tracing::info!(tenant = %tenant.id, %subdomain, cut, "a tenant was paused");
         let change = self.changed(subdomain, clock, cut).await?;
@@ -295,7 +307,8 @@ impl Control {
 
     async fn tenant_views(&self, rows: Vec<TenantRow>) -> Result<Vec<TenantView>, RegistryError> {
         let ids: Vec<TenantId> = rows.iter().map(|row| row.id).collect();
-        let mut views: Vec<_> = rows.into_iter().map(|row| self.tenant_view(row)).collect();
+        let servers = self.registry.servers().await?;
+        let mut views: Vec<_> = rows.into_iter().map(|row| self.tenant_view(row, &servers)).collect();
         for former in self.registry.former_subdomains_of(&ids).await? {
             if let Some(view) = views.iter_mut().find(|view| view.id == former.tenant) {
                 view.former.push(former.into());
@@ -304,7 +317,10 @@ impl Control {
         Ok(views)
     }
 
-    fn tenant_view(&self, row: TenantRow) -> TenantView {
+    fn tenant_view(&self, row: TenantRow, servers: &[ServerRow]) -> TenantView {
+        let server = servers.iter().find(|server| server.id == row.server);
+        // Of one that is being purged there is nothing to come back to.
+        let kept = row.status != TenantStatus::Purging;
         TenantView {
             id: row.id,
             url: self.site.tenant_url(&row.subdomain),
@@ -312,13 +328,14 @@ impl Control {
             subdomain: row.subdomain.to_string(),
             status: row.status.as_str(),
             db_name: row.database.to_string(),
+            server: server.map(|server| server.name.clone()).unwrap_or_default(),
             schema_version: row.schema_version,
             created_at: row.created_at,
             pause_reason: row.pause_reason,
             weight: row.weight,
             deleted_at: row.deleted_at,
-            purge_after: row.purge_after,
-            undelete_to: row.undelete_to.map(TenantStatus::as_str),
+            purge_after: row.purge_after.filter(|_| kept),
+            undelete_to: row.undelete_to.filter(|_| kept).map(TenantStatus::as_str),
             former: Vec::new(),
         }
     }

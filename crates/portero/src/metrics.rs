@@ -22,6 +22,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) refused: &'a [(&'static str, u64)],
     /// Nothing while the registry is away.
     pub(crate) tenants: Option<&'a [(TenantStatus, i64)]>,
+    /// Jobs that aren't at an end, by their state; `failing` are some of those under way. Nothing while the registry is away.
+    pub(crate) jobs: Option<&'a [(&'static str, i64)]>,
     /// Nothing before the reconciler's first round.
     pub(crate) round: Option<&'a LastRound>,
     /// Nothing while the registry is away.
@@ -48,6 +50,11 @@ pub(crate) fn render(shown: &Shown<'_>) -> String {
         page.each("portero_tenants", Gauge, "Tenants, by status.", tenants, |(status, count)| {
             ([("status", status.as_str())], *count)
         });
+    }
+    if let Some(jobs) = shown.jobs {
+        let help = "Jobs that aren't at an end, by state: running and undoing are under way, stuck wait for a person. \
+                    failing are those under way of which a step, or its undo, has failed for more than 8 tries.";
+        page.each("portero_jobs", Gauge, help, jobs, |(state, count)| ([("state", *state)], *count));
     }
     if let Some(round) = shown.round {
         differences(&mut page, round);

@@ -71,12 +71,14 @@ async fn metrics(operations: web::Data<Operations>) -> HttpResponse {
     let figures = operations.router.figures();
     let refused: Vec<_> = operations.edge.refusals.counts().collect();
     let tenants = ask(&figures, operations.control.registry().tenants_by_status()).await;
+    let jobs = ask(&figures, operations.control.registry().jobs_by_state()).await;
     let round = operations.rounds.last();
     let spares = ask(&figures, operations.control.registry().spare_figures()).await;
     let shown = metrics::Shown {
         figures: &figures,
         refused: &refused,
         tenants: tenants.as_deref(),
+        jobs: jobs.as_deref(),
         round: round.as_ref(),
         spares: spares.as_deref(),
         usage: Usage::now(),

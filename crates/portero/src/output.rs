@@ -7,6 +7,7 @@ use std::{
     fmt,
     io::{self, IsTerminal, Write},
 };
+use time::OffsetDateTime;
 
 /// Where a command's answer goes.
 #[derive(Debug, Clone, Copy)]
@@ -47,13 +48,13 @@ impl Output {
         }
     }
 
-    /// Rows under a heading, each column as wide as its widest cell.
+    /// Rows under a heading, each column as wide as its widest cell. Of a text with several lines the first is shown.
     pub(crate) fn table<const N: usize>(self, heading: [&str; N], rows: &[[String; N]]) {
         let width = |text: &str| text.chars().count();
         let mut widths = heading.map(width);
         for row in rows {
             for (widest, cell) in widths.iter_mut().zip(row) {
-                *widest = (*widest).max(width(cell));
+                *widest = (*widest).max(width(first_line(cell)));
             }
         }
         let draw = |cells: [&str; N]| {
@@ -66,7 +67,7 @@ impl Output {
         };
         draw(heading);
         for row in rows {
-            draw(row.each_ref().map(String::as_str));
+            draw(row.each_ref().map(|cell| first_line(cell)));
         }
     }
 
@@ -79,6 +80,23 @@ impl Output {
             eprintln!("portero: {failure}");
         }
     }
+}
+
+/// The first line of a text: PostgreSQL's errors may have more.
+pub(crate) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// A text whose second and further lines begin where the first does, so many letters from the left.
+pub(crate) fn indented(text: &str, by: usize) -> String {
+    text.lines().collect::<Vec<_>>().join(&format!("\n{:by$}", ""))
+}
+
+/// A moment, for people.
+pub(crate) fn moment(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    let (hour, minute, second) = at.to_hms();
+    format!("{} {hour:02}:{minute:02}:{second:02} UTC", at.date())
 }
 
 /// How a command ended badly.

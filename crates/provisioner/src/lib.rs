@@ -25,7 +25,7 @@ pub mod workflows;
 pub use catalogue::Catalogue;
 pub use reaper::reap;
 pub use refill::{Refill, RefillOptions};
-pub use server::{CONNECTION_LIMIT, ServerError, left_of};
+pub use server::{CONNECTION_LIMIT, ServerError, left_of, remove_left};
 pub use templates::TemplateError;
 pub use worker::{Worker, WorkerOptions};
 pub use workflow::{Direction, Load, Plan, Workflow};

@@ -422,6 +422,26 @@ pub async fn left_of(admin: &Config, job: JobId, database: &DatabaseName) -> Res
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// Removes what a job that was given up has left of a tenant that never came to be: the database and the role of this name.
+/// Neither goes that bears another mark than the tenant's, or that of the spare it was.
+///
+/// # Errors
+/// [`ServerError::Foreign`], or as PostgreSQL says; repeating it goes on.
+pub async fn remove_left(
+    admin: &Config,
+    job: JobId,
+    tenant: TenantId,
+    server: ServerId,
+    database: &DatabaseName,
+) -> Result<()> {
+    let session = session_of(admin, job).await?;
+    end_others_of_that_name(&session, None).await?;
+    let marks = [Mark::tenant(tenant), Mark::spare(server)];
+    let removed = removal::drop_database_and_role(&session, admin, database, &marks).await;
+    session.close().await;
+    removed
+}
+
 /// Databases of other companies that this role may connect to: there must be none. Portero's own are meant, and those that
 /// are called or marked like a company's, whoever owns them; of the server's others `doctor` tells.
 pub(crate) async fn other_open_databases(

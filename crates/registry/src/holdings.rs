@@ -1,7 +1,7 @@
 //! What should be on the servers, as the registry has it: a few columns of every tenant, to be held against what is there.
 
 use crate::{Registry, RegistryError, Result, TenantStatus};
-use portero_kernel::{DatabaseName, ServerId, Subdomain, TenantId};
+use portero_kernel::{DatabaseName, JobId, ServerId, Subdomain, TenantId};
 use portero_pg::{Class, classify, connect};
 use tokio_postgres::{Config, Row};
 use uuid::Uuid;
@@ -23,6 +23,8 @@ pub struct HoldingRow {
     pub generation: i64,
     /// Whether a job of this tenant's is under way or stuck: what is there may be half of something.
     pub has_job: bool,
+    /// The newest job that was given up, of a tenant that is being made or removed.
+    pub given_up: Option<JobId>,
 }
 
 impl Registry {
@@ -35,7 +37,10 @@ impl Registry {
             .client()
             .await?
             .query(
-                "SELECT t.id, t.subdomain, t.db_name, t.status, t.server_id, t.generation, j.tenant_id IS NOT NULL AS has_job
+                "SELECT t.id, t.subdomain, t.db_name, t.status, t.server_id, t.generation, j.tenant_id IS NOT NULL AS has_job,
+                        CASE WHEN t.status IN ('provisioning', 'purging') THEN
+                            (SELECT g.id FROM jobs g WHERE g.tenant_id = t.id AND g.status = 'abandoned'
+                             ORDER BY g.created_at DESC LIMIT 1) END AS given_up
                  FROM tenants t
                  LEFT JOIN (SELECT DISTINCT tenant_id FROM jobs WHERE status IN ('running', 'undoing', 'stuck')) j
                         ON j.tenant_id = t.id",
@@ -73,6 +78,7 @@ impl HoldingRow {
             server: ServerId::from(row.get::<_, Uuid>("server_id")),
             generation: row.get("generation"),
             has_job: row.get("has_job"),
+            given_up: row.get::<_, Option<Uuid>>("given_up").map(JobId::from),
         })
     }
 }

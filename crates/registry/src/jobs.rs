@@ -42,7 +42,7 @@ impl JobStatus {
         }
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         [Self::Running, Self::Undoing, Self::Done, Self::Undone, Self::Stuck, Self::Abandoned]
             .into_iter()
             .find(|status| status.as_str() == text)
@@ -130,6 +130,8 @@ pub struct JobRow {
     pub finished_at: Option<OffsetDateTime>,
     /// Until when whoever claimed it last has it; nothing where nobody has.
     pub lease_until: Option<OffsetDateTime>,
+    /// What it found, if it kept anything.
+    pub report: Option<serde_json::Value>,
     /// Its steps, in order.
     pub steps: Vec<StepRow>,
 }
@@ -217,7 +219,8 @@ impl Registry {
         let client = self.client().await?;
         let job = client
             .query_opt(
-                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at, lease_until FROM jobs WHERE id = $1",
+                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at, lease_until, report
+                 FROM jobs WHERE id = $1",
                 &[&id.uuid()],
             )
             .await?;
@@ -237,7 +240,7 @@ impl Registry {
         let client = self.client().await?;
         let jobs = client
             .query(
-                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at, lease_until
+                "SELECT id, kind, tenant_id, subdomain, status, error, created_at, finished_at, lease_until, report
                  FROM jobs WHERE status = ANY($1) ORDER BY created_at DESC, id LIMIT $2",
                 &[&states, &limit],
             )
@@ -408,6 +411,7 @@ fn job_from_rows(job: &Row, steps: &[Row]) -> Result<JobRow> {
         created_at: job.get("created_at"),
         finished_at: job.get("finished_at"),
         lease_until: job.get("lease_until"),
+        report: job.get("report"),
         steps,
     })
 }

@@ -37,7 +37,7 @@ pub use jobs::{JobRow, JobStatus, NewJob, StepRow, StepStatus};
 pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
-pub use listings::{JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use listings::{FailingJob, JobLine, JobQuery, TenantFilter, TenantOrder};
 pub use migration_runs::{
     ClaimedMigration, MigrationCounts, MigrationPlace, MigrationResult, MigrationRunRow, MigrationRunStatus,
     MigrationState, MigrationTenantRow, NewMigrationRun, NewMigrationTenant,

@@ -1,6 +1,6 @@
 //! Tenants and jobs in pages, as operators look through them: filtered, sorted, and gone on from by key.
 
-use crate::{Registry, Result, TenantRow};
+use crate::{JobStatus, Registry, Result, TenantRow};
 use portero_kernel::{JobId, ServerId, TenantId};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -84,6 +84,32 @@ pub struct JobLine {
     pub is_worked_on: bool,
 }
 
+/// A job under way of which a step, or its undo, keeps failing.
+#[derive(Debug, Clone)]
+pub struct FailingJob {
+    /// Its id.
+    pub id: JobId,
+    /// Which workflow.
+    pub kind: String,
+    /// The subdomain it was for.
+    pub subdomain: String,
+    /// Where it is: `running` or `undoing`.
+    pub status: JobStatus,
+    /// The step.
+    pub step: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Why the last try failed that did, for operators.
+    pub error: String,
+}
+
+/// Tries after which a step is said to keep failing: more than two rounds of them, with a lease's time between.
+const KEEPS_FAILING: i32 = 8;
+
+const FAILING: &str = " FROM jobs j JOIN job_steps s ON s.job_id = j.id
+    WHERE j.status IN ('running', 'undoing') AND s.status IN ('running', 'undoing')
+      AND s.error IS NOT NULL AND s.attempt > $1";
+
 const JOBS: &str =
     "SELECT j.id, j.kind, j.tenant_id, j.subdomain, j.status, j.error, j.created_at, j.finished_at,
            j.lease_until > now() AND j.status IN ('running', 'undoing') AS is_worked_on,
@@ -122,6 +148,42 @@ impl Registry {
         Ok(rows.iter().map(JobLine::from_row).collect())
     }
 
+    /// Up to `limit` jobs under way of which a step, or its undo, keeps failing: those that were asked for first.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn jobs_failing(&self, limit: i64) -> Result<Vec<FailingJob>> {
+        const WHAT: &str = "SELECT j.id, j.kind, j.subdomain, j.status, s.name, s.attempt, s.error";
+        let sql = [WHAT, FAILING, " ORDER BY j.created_at, j.id LIMIT $2"].concat();
+        let rows = self.client().await?.query(&sql, &[&KEEPS_FAILING, &limit]).await?;
+        rows.iter().map(FailingJob::from_row).collect()
+    }
+
+    /// How many jobs there are in each state in which somebody works on them or should, by its name; and as `failing`
+    /// how many of those under way keep failing.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn jobs_by_state(&self) -> Result<Vec<(&'static str, i64)>> {
+        let client = self.client().await?;
+        let counted = client
+            .query_one(
+                "SELECT count(*) FILTER (WHERE status = 'running'), count(*) FILTER (WHERE status = 'undoing'),
+                        count(*) FILTER (WHERE status = 'stuck')
+                 FROM jobs WHERE status IN ('running', 'undoing', 'stuck')",
+                &[],
+            )
+            .await?;
+        let sql = ["SELECT count(DISTINCT j.id)", FAILING].concat();
+        let failing = client.query_one(&sql, &[&KEEPS_FAILING]).await?.get(0);
+        Ok(vec![
+            (JobStatus::Running.as_str(), counted.get(0)),
+            (JobStatus::Undoing.as_str(), counted.get(1)),
+            (JobStatus::Stuck.as_str(), counted.get(2)),
+            ("failing", failing),
+        ])
+    }
+
     /// How many jobs there are in each state that is not a good end.
     ///
     /// # Errors
@@ -137,6 +199,20 @@ impl Registry {
             )
             .await?;
         Ok((row.get(0), row.get(1)))
+    }
+}
+
+impl FailingJob {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(Self {
+            id: JobId::from(row.get::<_, Uuid>("id")),
+            kind: row.get("kind"),
+            subdomain: row.get("subdomain"),
+            status: JobStatus::parse(row.get("status"))?,
+            step: row.get("name"),
+            attempts: row.get("attempt"),
+            error: row.get("error"),
+        })
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn check_tenants(server: &str, findings: &[Finding], name: impl Fn(&s
         ("orphans", "every database belongs to a tenant, and every tenant has one"),
         ("tenants' roles", "every tenant's role is as it should be"),
         ("sign-ups", "each that is under way has its job"),
+        ("purges", "each that is under way has its job"),
     ] {
         let kinds = Kind::ALL.iter().filter(|kind| kind.check() == check);
         let found = kinds.filter_map(|kind| check_kind(*kind, server, findings, name(check)));
@@ -58,7 +59,13 @@ fn check_kind(kind: Kind, server: &str, findings: &[Finding], name: String) -> O
         more => told.push(format!("and {more} more")),
     }
     let found = || format!("{}: {}", kind.found(), told.join(", "));
-    (!of_kind.is_empty()).then(|| Check::bad(kind.health(), name, found(), kind.advice()))
+    let commands: Vec<String> =
+        of_kind.iter().take(MOST_TOLD).filter_map(|finding| finding.command()).collect();
+    let advice = match commands.as_slice() {
+        [] => kind.advice().to_owned(),
+        commands => format!("{}: {}", kind.advice(), commands.join("; ")),
+    };
+    (!of_kind.is_empty()).then(|| Check::bad(kind.health(), name, found(), advice))
 }
 
 /// Whether Portero's own role may do its work, and no more.

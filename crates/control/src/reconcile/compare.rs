@@ -1,7 +1,7 @@
 //! What differs, decided from the registry's rows and one server's catalogue alone.
 
 use crate::{Health, reconcile::world::World};
-use portero_kernel::{DatabaseName, Subdomain, TenantId};
+use portero_kernel::{DatabaseName, JobId, Subdomain, TenantId};
 use portero_pg::{MARK_PREFIX, database_mark};
 use portero_registry::{HoldingRow, ServerRow, TenantStatus};
 use serde::Serialize;
@@ -104,7 +104,11 @@ kinds! {
     /// A tenant is being made, and no job works on it.
     NoJob "no_job" Warn "sign-ups"
         "are being created, and no job works on them"
-        "where a job was given up, portero jobs abandon ID releases the name once nothing of it is left; where there was none, restore the registry's jobs from a backup",
+        "where a job was given up, giving it up again removes what it left and frees the name; where there was none, restore the registry's jobs from a backup",
+    /// A tenant is being removed, and no job works on it.
+    NoPurge "no_purge" Warn "purges"
+        "are being purged, and no job works on them"
+        "go on with them: there is no way back, and nothing else brings them to an end",
 }
 
 /// Something that is not as the registry says.
@@ -122,6 +126,9 @@ pub struct Finding {
     pub detail: String,
     /// Whose it is: by the registry, or by the mark that it bears.
     pub tenant_id: Option<TenantId>,
+    /// The job that was given up, where that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
     /// The tenant's route, to notice that it has changed meanwhile.
     #[serde(skip)]
     generation: i64,
@@ -142,6 +149,16 @@ impl Finding {
             },
         );
         if self.detail.is_empty() { whose } else { format!("{whose}: {}", self.detail) }
+    }
+
+    /// The command that goes on from here, where there is one that is for this finding alone.
+    #[must_use]
+    pub fn command(&self) -> Option<String> {
+        match (self.kind, &self.subdomain, self.job) {
+            (Kind::NoJob, _, Some(job)) => Some(format!("portero jobs abandon {job}")),
+            (Kind::NoPurge, Some(subdomain), _) => Some(format!("portero tenant purge {subdomain}")),
+            _ => None,
+        }
     }
 
     /// The subdomain of the tenant that it is about.
@@ -186,8 +203,7 @@ pub(super) fn compare(server: &ServerRow, holdings: &[HoldingRow], world: &World
 
 /// What is missing or wrong of what a tenant should have.
 fn held(holding: &HoldingRow, world: &World, found: &mut Vec<Draft>) {
-    // What is being removed may be there, or not.
-    if holding.has_job || holding.status == TenantStatus::Purging {
+    if holding.has_job {
         return;
     }
     let name = holding.database.as_str();
@@ -196,12 +212,16 @@ fn held(holding: &HoldingRow, world: &World, found: &mut Vec<Draft>) {
             subdomain: Some(holding.subdomain.to_string()),
             tenant_id: Some(holding.tenant),
             generation: holding.generation,
+            job: holding.given_up,
             detail,
             ..Draft::of(kind, name)
         });
     };
-    if holding.status == TenantStatus::Provisioning {
-        return add(Kind::NoJob, String::new());
+    match holding.status {
+        TenantStatus::Provisioning => return add(Kind::NoJob, String::new()),
+        // What is being removed may be there, or not.
+        TenantStatus::Purging => return add(Kind::NoPurge, String::new()),
+        _ => {}
     }
     let active = holding.status == TenantStatus::Active;
     let Some(database) = world.databases.get(name) else { return add(Kind::MissingDatabase, String::new()) };
@@ -251,6 +271,7 @@ struct Draft {
     subdomain: Option<String>,
     detail: String,
     tenant_id: Option<TenantId>,
+    job: Option<JobId>,
     generation: i64,
 }
 
@@ -262,12 +283,13 @@ impl Draft {
             subdomain: None,
             detail: String::new(),
             tenant_id: None,
+            job: None,
             generation: 0,
         }
     }
 
     fn on(self, server: &str) -> Finding {
-        let Self { kind, object, subdomain, detail, tenant_id, generation } = self;
-        Finding { server: server.to_owned(), kind, object, subdomain, detail, tenant_id, generation }
+        let Self { kind, object, subdomain, detail, tenant_id, job, generation } = self;
+        Finding { server: server.to_owned(), kind, object, subdomain, detail, tenant_id, job, generation }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     commands::direct,
-    output::{Failure, Output},
+    output::{Failure, Output, moment},
     settings::Settings,
 };
 use anyhow::anyhow;
@@ -54,15 +54,18 @@ pub(crate) async fn run(
         AuditCommand::Verify { expect } => {
             let report = control.audit_verify(expect).await?;
             output.json(&report);
-            output.line(format_args!("{} entries hold together, up to", report.entries));
-            output.line(format_args!("  {}", report.head));
             let Some(fault) = report.fault else {
+                output.line(format_args!("{} entries hold together, up to", report.entries));
+                output.line(format_args!("  {}", report.head));
                 output.line(
                     "Keep that elsewhere: portero audit verify --expect tells later if the log was cut off.",
                 );
                 return Ok(ExitCode::SUCCESS);
             };
-            output.line(format_args!("What follows doesn't: {fault}."));
+            output.line(format_args!("This is not the log that was written: {fault}."));
+            output.line(format_args!("{} entries follow from each other, the last of them", report.entries));
+            output.line(format_args!("  {}", report.head));
+            output.line("Keep the registry as it is, restore a backup of it elsewhere, and compare the two.");
             Ok(ExitCode::from(1))
         }
     }
@@ -76,7 +79,7 @@ fn list(entries: &[AuditView], output: Output) {
             let who = if entry.actor.is_empty() { &entry.actor_kind } else { &entry.actor };
             [
                 entry.seq.to_string(),
-                entry.at.replace_nanosecond(0).unwrap_or(entry.at).format(&Rfc3339).unwrap_or_default(),
+                moment(entry.at),
                 who.clone(),
                 entry.verb.clone(),
                 entry.outcome.clone(),

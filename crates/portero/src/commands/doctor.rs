@@ -2,7 +2,7 @@
 
 use crate::{
     commands::{Direct, direct},
-    output::{Failure, Output},
+    output::{Failure, Output, indented},
     settings::Settings,
 };
 use anyhow::anyhow;
@@ -61,7 +61,8 @@ fn show(checks: &[Check], output: Output) {
             Health::Warn => "warn",
             Health::Fail => "FAIL",
         };
-        output.line(format_args!("{sign}  {:widest$}  {}", check.name, check.found));
+        let by = sign.len() + widest + 4;
+        output.line(format_args!("{sign}  {:widest$}  {}", check.name, indented(&check.found, by)));
         if !check.advice.is_empty() {
             output.line(format_args!("      {:widest$}  → {}", "", check.advice));
         }

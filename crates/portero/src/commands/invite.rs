@@ -2,7 +2,7 @@
 
 use crate::{
     commands::direct,
-    output::{Failure, Output},
+    output::{Failure, Output, moment},
     settings::Settings,
 };
 use anyhow::anyhow;
@@ -10,7 +10,6 @@ use clap::Subcommand;
 use portero_control::{InvitationView, SignUpMode};
 use portero_kernel::{EmailAddress, ExposeSecret, Refusal, Subdomain};
 use std::{process::ExitCode, time::Duration};
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 #[derive(Subcommand)]
@@ -31,8 +30,8 @@ pub(crate) enum InviteCommand {
     List,
     /// Take an invitation back
     Revoke {
-        /// Its id
-        id: Uuid,
+        /// Its id, or enough of its beginning or its end
+        id: String,
     },
 }
 
@@ -60,12 +59,13 @@ pub(crate) async fn run(
             ));
             if mode != SignUpMode::Invite {
                 output.line(
-                    "\nHere the sign-up mode isn't `invite`: where it isn't, nobody needs an invitation.",
+                    "\nOnly a server that runs with PORTERO_SIGNUP_MODE=invite asks for it; this command sees its own environment alone.",
                 );
             }
         }
         InviteCommand::List => list(&control.invitations().await?, output),
         InviteCommand::Revoke { id } => {
+            let id = find(&control.invitations().await?, &id)?;
             if !control.revoke_invitation(id).await? {
                 return Err(Failure::Failed(anyhow!(
                     "there is no open invitation {id}: see `portero invite list`"
@@ -76,6 +76,21 @@ pub(crate) async fn run(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The invitation that is meant. A whole id may be one that isn't listed any more.
+fn find(listed: &[InvitationView], text: &str) -> Result<Uuid, Failure> {
+    let text = text.trim().to_ascii_lowercase();
+    if let Ok(id) = Uuid::parse_str(&text) {
+        return Ok(id);
+    }
+    let is_meant = |id: &String| !text.is_empty() && (id.starts_with(&text) || id.ends_with(&text));
+    let ids: Vec<_> = listed.iter().map(|one| one.id.to_string()).filter(is_meant).collect();
+    match ids.as_slice() {
+        [] => Err(Failure::Failed(anyhow!("no invitation has the id {text}: see `portero invite list`"))),
+        [id] => Ok(id.parse()?),
+        _ => Err(Failure::Failed(anyhow!("several invitations have an id like {text}: write more of it"))),
+    }
 }
 
 fn list(invitations: &[InvitationView], output: Output) {
@@ -92,7 +107,7 @@ fn list(invitations: &[InvitationView], output: Output) {
                 one.state.to_owned(),
                 any(&one.email),
                 any(&one.subdomain),
-                one.expires_at.format(&Rfc3339).unwrap_or_default(),
+                moment(one.expires_at),
             ]
         })
         .collect();

@@ -2,23 +2,25 @@
 
 use crate::{
     commands::{Direct, direct},
-    output::{Failure, Output},
+    output::{Failure, Output, first_line, indented, moment},
     settings::Settings,
 };
 use anyhow::{Context, anyhow};
 use clap::{Subcommand, ValueEnum};
-use portero_control::{JobDetails, JobFilter, JobView, Leftovers};
+use portero_control::{JobDetails, JobFilter, JobView, Leftovers, StepDetails};
 use portero_kernel::JobId;
 use portero_provisioner::{Worker, WorkerOptions};
-use portero_registry::JobStatus;
+use portero_registry::{JobRow, JobStatus, StepRow, StepStatus};
 use std::{
     io::{BufRead, IsTerminal},
     process::ExitCode,
     time::{Duration, Instant},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Why a step fails is told at most so often.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// A job that no worker has for so long waits for a server that is away, and nobody should wait here for that.
 const NOBODY_COMES: Duration = Duration::from_secs(5);
 
@@ -43,7 +45,7 @@ pub(crate) enum JobsCommand {
         /// Its id, or enough of its beginning or its end
         id: String,
     },
-    /// Give a job up that is stuck, or waits in vain; what is left of it is yours to remove
+    /// Give a job up that is stuck, or waits in vain; again, remove what it left and free the name
     Abandon {
         /// Its id, or enough of its beginning or its end
         id: String,
@@ -116,7 +118,7 @@ async fn list(direct: &Direct, state: State, limit: i64, output: Output) -> Resu
             ]
         })
         .collect();
-    output.table(["ID", "KIND", "SUBDOMAIN", "STATUS", "ASKED FOR", "AT"], &rows);
+    output.table(["ID", "KIND", "SUBDOMAIN", "STATUS", "ASKED FOR", "STEP OR ERROR"], &rows);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -146,7 +148,7 @@ fn show(job: &JobDetails, output: Output) {
         ("ended", job.finished_at.map_or_else(|| "not yet".to_owned(), moment)),
         ("error", job.error.clone().unwrap_or_else(|| "none".to_owned())),
     ] {
-        output.line(format_args!("{name:<10} {value}"));
+        output.line(format_args!("{name:<10} {}", indented(&value, 11)));
     }
     output.line("");
     let rows: Vec<_> = job
@@ -163,11 +165,35 @@ fn show(job: &JobDetails, output: Output) {
         })
         .collect();
     output.table(["STEP", "STATUS", "TRIES", "TOOK", "ERROR"], &rows);
+    let whole = |step: &&StepDetails| {
+        let told = |error: &String| job.error.as_ref().is_some_and(|whole| whole.contains(error.as_str()));
+        step.error.as_ref().is_some_and(|error| error.contains('\n') && !told(error))
+    };
+    for step in job.steps.iter().filter(whole) {
+        let error = step.error.as_deref().unwrap_or_default();
+        output.line(format_args!("\n{}: {}", step.name, indented(error, 2)));
+    }
+    tell_proof(job.report.as_ref(), output);
     if job.status == "stuck" {
         output.line(format_args!(
             "\nRemove what hinders it, then: portero jobs retry {0}\nOr give it up: portero jobs abandon {0}",
             job.id
         ));
+    }
+}
+
+/// What a purge looked for, and how much of it there was.
+fn tell_proof(report: Option<&serde_json::Value>, output: Output) {
+    let Some(looks) = report.and_then(|report| report["looked_for"].as_array()) else { return };
+    output.line("\nLooked for:");
+    for look in looks {
+        let text = |key: &str| look[key].as_str().unwrap_or_default().to_owned();
+        let found = match look["found"].as_i64() {
+            Some(0) => "gone".to_owned(),
+            Some(count) => format!("{count} there"),
+            None => "not known".to_owned(),
+        };
+        output.line(format_args!("  {:<22} {:<34} {found}", text("what"), text("place")));
     }
 }
 
@@ -199,13 +225,14 @@ async fn retry(direct: &Direct, id: &str, output: Output) -> Result<ExitCode, Fa
 
 async fn abandon(direct: &Direct, id: &str, yes: bool, output: Output) -> Result<ExitCode, Failure> {
     let job = direct.control.job_details(id).await?;
+    tell_what_it_means(&job, output);
     if !yes {
         let left = direct.control.job_leftovers(job.id).await?;
-        output.line(format_args!(
-            "{} of {} is {}. Given up, it is never gone on with.",
-            job.kind, job.subdomain, job.status
-        ));
-        tell_leftovers(&left, output);
+        if job.status == "abandoned" && left.reserved && !left.on_server.is_empty() {
+            output.line(format_args!("This removes {}.", left.on_server.join(", ")));
+        } else {
+            tell_leftovers(&left, output);
+        }
         confirm(&job.subdomain, output)?;
     }
     let left = direct.control.job_abandon(job.id).await?;
@@ -213,23 +240,58 @@ async fn abandon(direct: &Direct, id: &str, yes: bool, output: Output) -> Result
         &serde_json::json!({ "id": job.id, "subdomain": job.subdomain, "status": "abandoned", "left": left }),
     );
     output.line(format_args!("Job {} is given up.", job.id));
-    if yes {
+    if !left.removed.is_empty() {
+        output.line(format_args!("Removed: {}.", left.removed.join(", ")));
+    } else if yes {
         tell_leftovers(&left, output);
+    }
+    if left.purging {
+        output.line(format_args!(
+            "{} is half removed, and nothing goes on with that by itself: portero tenant purge {0}",
+            job.subdomain
+        ));
+    }
+    if let Some(why) = &left.kept {
+        return Err(Failure::Failed(anyhow!(
+            "it could not be removed: {why}. When that is mended: portero jobs abandon {}",
+            job.id
+        )));
+    }
+    if !left.removed.is_empty() && !left.reserved {
+        output.line(format_args!("{} is free again.", job.subdomain));
     }
     if left.reserved {
         output.line(format_args!(
-            "{} stays reserved. When nothing of it is left, this frees it: portero jobs abandon {} --yes",
+            "{} stays reserved. This removes what is left, and frees the name: portero jobs abandon {}",
             job.subdomain, job.id
         ));
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Before somebody gives up what would come to a good end without them.
+fn tell_what_it_means(job: &JobDetails, output: Output) {
+    output.line(match job.status {
+        "abandoned" => format!("{} of {} was given up before.", job.kind, job.subdomain),
+        status => {
+            format!("{} of {} is {status}. Given up, it is never gone on with.", job.kind, job.subdomain)
+        }
+    });
+    let fails = job.steps.iter().find(|step| matches!(step.status, "running" | "undoing"));
+    if matches!(job.status, "running" | "undoing") {
+        let why = fails.and_then(|step| step.error.as_ref()).map(|error| format!(": {error}"));
+        output.line(format_args!(
+            "It is tried again every few seconds, and heals by itself once what hinders it is gone{}.",
+            why.unwrap_or_default()
+        ));
+    }
+}
+
 fn tell_leftovers(left: &Leftovers, output: Output) {
     output.line(match (&left.unseen, left.on_server.as_slice()) {
         (Some(why), _) => format!("What is left of it can't be seen: {why}"),
         (None, []) => "Nothing of it is left on its server.".to_owned(),
-        (None, found) => format!("Left on its server, and yours to remove: {}", found.join(", ")),
+        (None, found) => format!("Left on its server: {}", found.join(", ")),
     });
 }
 
@@ -248,17 +310,21 @@ pub(crate) fn confirm(name: &str, output: Output) -> Result<(), Failure> {
     }
 }
 
-/// Works the job here, unless a running server was faster, and tells each step as it ends. `told` is the status of each
-/// step that the reader knows already.
+/// Works the job here, unless a running server was faster, and tells each step as it ends, and why one fails. `told` is the
+/// status of each step that the reader knows already.
 pub(crate) async fn watch(
     direct: &Direct,
     id: JobId,
     told: &[&'static str],
     output: Output,
 ) -> Result<JobView, Failure> {
+    output.line(format_args!(
+        "Job {id}. Ctrl-C ends the watching and not the job: `portero serve` goes on with it."
+    ));
     let worker = Worker::new(direct.registry.clone(), WorkerOptions::default());
     let mut work = tokio::spawn(async move { worker.run_one(id).await });
     let (mut told, mut worked, mut held) = (told.to_vec(), false, Instant::now());
+    let mut causes = Causes::default();
     loop {
         let job = direct.control.job(id).await?.context("the job has vanished from the registry")?;
         told.resize(job.steps.len(), "pending");
@@ -271,7 +337,9 @@ pub(crate) async fn watch(
         if job.status != "running" {
             return Ok(job);
         }
-        if is_held(direct, id).await? {
+        let row = direct.registry.job_by_id(id).await?.context("the job has vanished from the registry")?;
+        causes.tell(&row, output);
+        if row.lease_until.is_some_and(|until| until > OffsetDateTime::now_utc()) {
             held = Instant::now();
         }
         if worked && held.elapsed() > NOBODY_COMES {
@@ -291,15 +359,27 @@ pub(crate) async fn watch(
     }
 }
 
-/// Whether a worker has the job.
-async fn is_held(direct: &Direct, id: JobId) -> Result<bool, Failure> {
-    let until = direct.registry.job_by_id(id).await?.and_then(|job| job.lease_until);
-    Ok(until.is_some_and(|until| until > OffsetDateTime::now_utc()))
+/// Why tries of steps fail, as far as the reader knows.
+#[derive(Default)]
+struct Causes {
+    last: Option<(i32, String)>,
+    at: Option<Instant>,
 }
 
-fn moment(at: OffsetDateTime) -> String {
-    let whole = at.replace_nanosecond(0).unwrap_or(at);
-    whole.format(&Rfc3339).unwrap_or_default()
+impl Causes {
+    /// Tells why the step under way fails, if that is news and the last was told a while ago.
+    fn tell(&mut self, job: &JobRow, output: Output) {
+        let under_way = |step: &&StepRow| matches!(step.status, StepStatus::Running | StepStatus::Undoing);
+        let Some(step) = job.steps.iter().find(under_way) else { return };
+        let Some(error) = &step.error else { return };
+        let now = (step.attempts, error.clone());
+        if self.last.as_ref() == Some(&now) || self.at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            return;
+        }
+        let (status, name) = (step.status.as_str(), &step.name);
+        output.line(format_args!("  {status}  {name}, try {}: {}", step.attempts, first_line(error)));
+        (self.last, self.at) = (Some(now), Some(Instant::now()));
+    }
 }
 
 fn took(from: Option<OffsetDateTime>, to: Option<OffsetDateTime>) -> String {

@@ -5,6 +5,7 @@ use crate::{
     output::{Failure, Output},
     settings::Settings,
 };
+use anyhow::anyhow;
 use clap::Subcommand;
 use portero_auth::OperatorToken;
 use portero_control::{OperatorError, OperatorView};
@@ -83,6 +84,11 @@ fn list(operators: &[OperatorView], output: Output) {
 fn failure(error: OperatorError) -> Failure {
     match error {
         OperatorError::Name(_) => Failure::usage(error),
+        OperatorError::Taken(ref name) => {
+            let next =
+                format!("portero operator rotate {name} gives another token to one who isn't disabled");
+            Failure::Failed(anyhow!("{error}: {next}"))
+        }
         error => Failure::Failed(error.into()),
     }
 }

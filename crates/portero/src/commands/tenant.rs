@@ -4,7 +4,7 @@ mod life;
 
 use crate::{
     commands::{Direct, direct, jobs::watch},
-    output::{Failure, Output},
+    output::{Failure, Output, moment},
     settings::Settings,
 };
 use anyhow::{Context, anyhow};
@@ -17,7 +17,6 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 #[derive(Subcommand)]
 pub(crate) enum TenantCommand {
@@ -245,18 +244,24 @@ fn show(tenant: &TenantView, output: Output) {
         ("status", format!("{}{reason}", tenant.status)),
         ("id", tenant.id.to_string()),
         ("database", tenant.db_name.clone()),
+        ("server", tenant.server.clone()),
         ("schema", format!("version {}", tenant.schema_version)),
         ("weight", tenant.weight.to_string()),
-        ("created", tenant.created_at.format(&Rfc3339).unwrap_or_default()),
+        ("created", moment(tenant.created_at)),
     ] {
         output.line(format_args!("{name:<9} {value}"));
     }
-    let date = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
     if let (Some(deleted), Some(purge), Some(back)) =
         (tenant.deleted_at, tenant.purge_after, tenant.undelete_to)
     {
-        output.line(format_args!("{:<9} {}, kept until {}", "deleted", date(deleted), date(purge)));
+        output.line(format_args!("{:<9} {}, kept until {}", "deleted", moment(deleted), moment(purge)));
         output.line(format_args!("{:<9} {back}", "undelete"));
+    }
+    if tenant.status == "purging" {
+        output.line(format_args!(
+            "\nIt is being removed, and there is no way back. Where no job goes on with it: portero tenant purge {}",
+            tenant.subdomain
+        ));
     }
     for former in &tenant.former {
         output.line(format_args!(

@@ -151,6 +151,7 @@ fn rendered() -> String {
         figures: &figures,
         refused: &[("tenant-busy", 3), ("not-found", 0)],
         tenants: Some(&[(TenantStatus::Active, 12)]),
+        jobs: Some(&[("running", 2), ("failing", 1)]),
         round: None,
         spares: Some(&[spares("main", Some(refill())), spares(HOSTILE, None)]),
         usage: Some(Usage { resident_bytes: 1, open_files: 2, cpu_seconds: 0.25 }),
@@ -187,6 +188,7 @@ fn every_family_is_there_once_with_its_type() {
         "portero_server_epoch",
         "portero_refused_total",
         "portero_tenants",
+        "portero_jobs",
         "portero_spares",
         "portero_tenants_made_from",
         "portero_templates",
@@ -247,11 +249,19 @@ fn a_name_may_hold_what_it_wants() {
 #[test]
 fn what_is_not_known_is_left_out() {
     let figures = Figures::default();
-    let shown =
-        Shown { figures: &figures, refused: &[], tenants: None, round: None, spares: None, usage: None };
+    let shown = Shown {
+        figures: &figures,
+        refused: &[],
+        tenants: None,
+        jobs: None,
+        round: None,
+        spares: None,
+        usage: None,
+    };
     let text = render(&shown);
     let families = parse(&text);
     assert!(families.iter().all(|(name, ..)| name != "portero_tenants"
+        && name != "portero_jobs"
         && name != "portero_spares"
         && !name.starts_with("process_")));
     assert!(text.contains("portero_registry_reachable 0\n"));

@@ -37,6 +37,8 @@ pub struct TroubleRow {
     pub about: Vec<(String, Option<String>)>,
     /// How many more it is about.
     pub more: usize,
+    /// Commands that go on from here, each with whom it is about in it.
+    pub commands: Vec<String>,
 }
 
 /// Numbers at a glance.

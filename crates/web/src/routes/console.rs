@@ -24,7 +24,9 @@ use actix_web::{
     web,
 };
 use portero_admin_api::Operator;
-use portero_control::{Control, JobError, JobQuery, Overview, Rounds, TenantFilter, TenantLine, TenantOrder};
+use portero_control::{
+    Control, FailingJob, JobError, JobQuery, Overview, Rounds, TenantFilter, TenantLine, TenantOrder,
+};
 use portero_edge::{Edge, Kind, Problem, read};
 use portero_kernel::{JobId, Subdomain, TenantId};
 use rows::{deed_row, job_row, rfc3339, step_rows, tenant_row};
@@ -175,6 +177,7 @@ async fn overview(desk: Desk) -> Result<HttpResponse, Problem> {
     if let Some(round) = &round {
         for kind in portero_control::Kind::ALL {
             let found = round.differences.findings.iter().filter(|finding| finding.kind == *kind);
+            let commands = found.clone().filter_map(portero_control::Finding::command);
             let about: Vec<_> = found
                 .map(|finding| {
                     let href = finding.subdomain.as_ref().and(finding.tenant_id);
@@ -183,7 +186,7 @@ async fn overview(desk: Desk) -> Result<HttpResponse, Problem> {
                 })
                 .collect();
             if let Some(what) = Trouble::from_code(kind.code()).filter(|_| !about.is_empty()) {
-                troubles.push(trouble(what, about));
+                troubles.push(trouble_with(what, about, commands));
             }
         }
     }
@@ -201,14 +204,31 @@ async fn overview(desk: Desk) -> Result<HttpResponse, Problem> {
 fn trouble(what: Trouble, mut about: Vec<(String, Option<String>)>) -> TroubleRow {
     let more = about.len().saturating_sub(NAMED);
     about.truncate(NAMED);
-    TroubleRow { what, about, more }
+    TroubleRow { what, about, more, commands: Vec::new() }
+}
+
+/// The same, with a command for each that is named.
+fn trouble_with(
+    what: Trouble,
+    about: Vec<(String, Option<String>)>,
+    commands: impl Iterator<Item = String>,
+) -> TroubleRow {
+    TroubleRow { commands: commands.take(NAMED).collect(), ..trouble(what, about) }
 }
 
 fn troubles_of(seen: &Overview) -> Vec<TroubleRow> {
     let mut troubles = Vec::new();
-    if seen.jobs_stuck > 0 {
-        let about = vec![(seen.jobs_stuck.to_string(), Some("/console/jobs?state=stuck".to_owned()))];
-        troubles.push(trouble(Trouble::StuckJobs, about));
+    let page_of = |id: JobId| Some(format!("/console/jobs/{id}"));
+    if !seen.stuck.is_empty() {
+        let about = seen.stuck.iter().map(|job| (job.subdomain.clone(), page_of(job.id))).collect();
+        let commands = seen.stuck.iter().map(|job| format!("portero jobs retry {}", job.id));
+        troubles.push(trouble_with(Trouble::StuckJobs, about, commands));
+    }
+    if !seen.failing.is_empty() {
+        let told = |job: &FailingJob| (format!("{}: {}", job.subdomain, job.error), page_of(job.id));
+        let about = seen.failing.iter().map(told).collect();
+        let commands = seen.failing.iter().map(|job| format!("portero jobs show {}", job.id));
+        troubles.push(trouble_with(Trouble::FailingJobs, about, commands));
     }
     if seen.servers.iter().all(|server| server.status != "active") {
         troubles.push(trouble(Trouble::NoServer, Vec::new()));

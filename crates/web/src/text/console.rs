@@ -74,6 +74,8 @@ coded! {
         RegistryAway = "registry_away",
         /// Jobs that need a person.
         StuckJobs = "stuck_jobs",
+        /// Jobs under way of which a step keeps failing.
+        FailingJobs = "failing_jobs",
         /// No server takes new companies.
         NoServer = "no_server",
         /// A server doesn't answer.
@@ -108,6 +110,8 @@ coded! {
         OpenDatabase = "open_database",
         /// See the reconciler.
         NoJob = "no_job",
+        /// See the reconciler.
+        NoPurge = "no_purge",
     }
 }
 

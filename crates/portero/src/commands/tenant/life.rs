@@ -92,7 +92,7 @@ pub(super) async fn delete(direct: &Direct, args: &DeleteArgs, output: Output) -
             }
             output.json(&serde_json::json!({ "deleted": done }));
             output.line(format_args!(
-                "Deleted: {}. The others are as they were: the same command goes on.",
+                "Deleted: {}. The same command goes on with the others.",
                 done.join(", ")
             ));
             output.failure(&error.into());
@@ -109,12 +109,12 @@ pub(super) async fn delete(direct: &Direct, args: &DeleteArgs, output: Output) -
     Ok(ExitCode::SUCCESS)
 }
 
-/// Those of these tenants that are deleted, as far as can be seen.
+/// Those of these tenants that are deleted, role and all, as far as can be seen.
 async fn deleted_of(direct: &Direct, names: &[Subdomain]) -> Vec<String> {
     let mut deleted = Vec::new();
     for name in names {
         if let Ok(tenant) = direct.control.tenant(name).await
-            && tenant.deleted_at.is_some()
+            && tenant.status == "deleted"
         {
             deleted.push(tenant.subdomain);
         }

@@ -193,7 +193,7 @@ fn refusal(error: TenantError) -> Result<Refused, Problem> {
         TenantError::LookAlike(..) => Ok(Refused::LookAlike),
         TenantError::TooMany { .. } => Ok(Refused::TooMany),
         TenantError::InGrace { .. } => Ok(Refused::InGrace),
-        TenantError::Server(_) => Ok(Refused::Server),
+        TenantError::Server(_) | TenantError::HalfShut(..) => Ok(Refused::Server),
         _ => Ok(Refused::Changed),
     }
 }

@@ -156,6 +156,10 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Trouble::StuckJobs => {
             ("Jobs are stuck", "Look at each, and remove what hinders it; the names stay reserved meanwhile.")
         }
+        Trouble::FailingJobs => (
+            "Jobs fail again and again",
+            "Remove what hinders them: they are tried every few seconds, and go on by themselves then.",
+        ),
         Trouble::NoServer => {
             ("No server takes new companies", "portero server add, or portero server drain NAME --undo")
         }
@@ -206,7 +210,11 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         }
         Trouble::NoJob => (
             "Companies are being created, and no job works on them",
-            "Where a job was given up, portero jobs abandon ID releases the name once nothing of it is left.",
+            "Where a job was given up, giving it up again removes what it left and frees the name.",
+        ),
+        Trouble::NoPurge => (
+            "Companies are being purged, and no job works on them",
+            "Go on with it: there is no way back, and nothing else brings it to an end.",
         ),
     },
     outcome_word: |outcome| match outcome {
@@ -239,7 +247,9 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Refused::LookAlike => {
             "The name reads like another company's, or like one held for somebody. Nothing was done."
         }
-        Refused::TooMany => "Too many companies were deleted in the last 24 hours. Nothing was done.",
+        Refused::TooMany => {
+            "1 % of all companies, and 5 at least, may be deleted within 24 hours: this would be more. Nothing was done."
+        }
         Refused::InGrace => "Its data is to be kept for 30 days, and they are not over. Nothing was done.",
         Refused::Server => {
             "Its database server doesn't do it. The door is shut for requests; try again, so that the role is shut out too."

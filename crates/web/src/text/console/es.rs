@@ -157,6 +157,10 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
             "Hay trabajos atascados",
             "Mira cada uno y quita lo que lo impide; los nombres quedan reservados mientras tanto.",
         ),
+        Trouble::FailingJobs => (
+            "Hay trabajos que fallan una y otra vez",
+            "Quita lo que los impide: se intentan cada pocos segundos, y entonces siguen solos.",
+        ),
         Trouble::NoServer => (
             "Ningún servidor recibe empresas nuevas",
             "portero server add, o portero server drain NOMBRE --undo",
@@ -208,7 +212,11 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         }
         Trouble::NoJob => (
             "Hay empresas en creación en las que nadie trabaja",
-            "Si se abandonó un trabajo, portero jobs abandon ID libera el nombre cuando ya no queda nada.",
+            "Si se abandonó un trabajo, abandonarlo otra vez quita lo que dejó y libera el nombre.",
+        ),
+        Trouble::NoPurge => (
+            "Hay empresas en purga en las que nadie trabaja",
+            "Sigue con ella: no hay vuelta atrás, y nada más la lleva a su fin.",
         ),
     },
     outcome_word: |outcome| match outcome {
@@ -239,7 +247,9 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Refused::LookAlike => {
             "El nombre se lee como el de otra empresa, o como uno reservado para alguien. No se hizo nada."
         }
-        Refused::TooMany => "Se borraron demasiadas empresas en las últimas 24 horas. No se hizo nada.",
+        Refused::TooMany => {
+            "En 24 horas se pueden eliminar el 1 % de las empresas, y al menos 5: esta ya sería una más. No se hizo nada."
+        }
         Refused::InGrace => "Sus datos se conservan 30 días, y no han pasado. No se hizo nada.",
         Refused::Server => {
             "Su servidor de bases de datos no lo hace. La puerta está cerrada para las solicitudes; inténtalo otra vez, para que el rol quede también fuera."
