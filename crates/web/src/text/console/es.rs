@@ -21,9 +21,9 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     search: "Buscar",
     search_hint: "Parte del subdominio o del nombre, o un identificador entero",
     state: "Estado",
-    all_states: "Todos los estados",
+    all_states: "Todos",
     server: "Servidor",
-    all_servers: "Todos los servidores",
+    all_servers: "Todos",
     order: "Orden",
     filter: "Mostrar",
     clear: "Mostrar todas",
@@ -248,6 +248,6 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     order_word: |order| match order {
         Order::Subdomain => "por subdominio",
         Order::Name => "por nombre",
-        Order::Newest => "las más nuevas primero",
+        Order::Newest => "nuevas primero",
     },
 };
