@@ -26,7 +26,7 @@ pub use frame::Frame;
 pub use home::{AddUser, AddUserErrors, HomePage, Me, UserRow};
 pub use landing::LandingPage;
 pub use login::LoginPage;
-pub use mailbox::{MailLine, MailPage, MailboxPage};
+pub use mailbox::{MailLine, MailPage, Mailbox, MailboxPage};
 pub use message::{Action, MessagePage};
 pub use operator_login::{OperatorLoginPage, OperatorLoginState};
 pub use progress::{JobStatus, ProgressPage, Step};

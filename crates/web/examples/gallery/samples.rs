@@ -2,10 +2,11 @@
 
 use portero_web::pages::{
     Action, AddUser, AddUserErrors, BudgetPage, Checkouts, ConfirmPage, Frame, HomePage, JobStatus,
-    LandingPage, Lease, LoginPage, MailLine, MailboxPage, Me, MessagePage, OperatorLoginPage,
+    LandingPage, Lease, LoginPage, MailLine, Mailbox, MailboxPage, Me, MessagePage, OperatorLoginPage,
     OperatorLoginState, ProgressPage, SentPage, ServerBudget, SignupErrors, SignupPage, SignupValues,
     SignupWay, Step, Took, TopTenant, UserRow,
 };
+use portero_web::text::console::Section;
 use portero_web::text::{Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, Trouble, Way};
 use portero_web::{Lang, RenderError, Template};
 
@@ -53,7 +54,8 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
         subject: HOSTILE.to_owned(),
         written: "2026-01-01T00:00:00Z".to_owned(),
     };
-    let frame = Frame::apex(lang, "/mailbox");
+    let section = Some(Section::Mailbox);
+    let frame = Frame::console(lang, "/mailbox", section, Some(HOSTILE), Mailbox::Shown);
     add("mailbox", MailboxPage { frame, mails: vec![line(Some(HOSTILE)), line(None)] }.render())?;
     add("mailbox-empty", MailboxPage { frame, mails: Vec::new() }.render())?;
 

@@ -89,7 +89,7 @@ impl Desk {
     }
 
     fn frame<'a>(&'a self, path: &'a str, section: Section) -> Frame<'a> {
-        Frame::console(self.visit.lang, path, section, Some(&self.operator.name))
+        self.visit.console(path, section, Some(&self.operator.name))
     }
 
     fn outcome(&self) -> Option<Outcome> {
@@ -409,6 +409,6 @@ pub async fn servers_page(
             name: server.name,
         })
         .collect();
-    let frame = Frame::console(visit.lang, SERVERS, Section::Servers, Some(&operator.name));
+    let frame = visit.console(SERVERS, Section::Servers, Some(&operator.name));
     visit.page(StatusCode::OK, &ServersPage { frame, servers })
 }

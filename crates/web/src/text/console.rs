@@ -18,6 +18,8 @@ coded! {
         Servers = "servers",
         /// What the connections are doing.
         Connections = "connections",
+        /// Mails that aren't sent, in development.
+        Mailbox = "mailbox",
     }
 }
 

@@ -127,6 +127,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Section::Jobs => "Jobs",
         Section::Servers => "Servers",
         Section::Connections => "Connections",
+        Section::Mailbox => "Mailbox",
     },
     tenant_state: |state| match state {
         TenantState::Provisioning => "being created",

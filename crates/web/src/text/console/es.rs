@@ -127,6 +127,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Section::Jobs => "Trabajos",
         Section::Servers => "Servidores",
         Section::Connections => "Conexiones",
+        Section::Mailbox => "Buzón",
     },
     tenant_state: |state| match state {
         TenantState::Provisioning => "en creación",
