@@ -4,7 +4,11 @@ use crate::{AuditView, Control, ServerView};
 use portero_kernel::{JobId, RouterId, SchemaVersion, ServerId, TenantId};
 use portero_pg::connect;
 use portero_registry::{AuditFilter, JobLine, JobQuery, RegistryError, ServerRow, TenantFilter, TenantRow};
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::timeout};
 
@@ -137,6 +141,14 @@ impl Control {
         jobs.truncate(limit);
         let next = jobs.last().filter(|_| more).map(|last| last.id);
         Ok((jobs, next))
+    }
+
+    /// Those of these tenants that are there; the others were purged, or never came to be.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_there(&self, ids: &[TenantId]) -> Result<BTreeSet<TenantId>, RegistryError> {
+        self.registry.tenants_there(ids).await
     }
 
     /// The last of what was done to a tenant, newest first, under its present subdomain and those that it gave up.

@@ -3,6 +3,7 @@
 //! Texts given to a page are escaped when rendered. Links given to a page (`href` fields) come from the platform's own
 //! settings and routes, never from a visitor.
 
+mod audit;
 mod budget;
 mod confirm;
 mod console;
@@ -16,10 +17,11 @@ mod operator_login;
 mod progress;
 mod signup;
 
+pub use audit::{AuditPage, DeedRow};
 pub use budget::{BudgetPage, Checkouts, Lease, ServerBudget, Took, TopTenant};
 pub use confirm::{ConfirmPage, LetterPage, SentPage};
 pub use console::{
-    Act, ActPage, Connections, DeedRow, Glance, JobPage, JobRow, JobsPage, OverviewPage, ServerRow,
+    Act, ActPage, Connections, FormerName, Glance, JobPage, JobRow, JobsPage, OverviewPage, ServerRow,
     ServersPage, StepRow, TenantPage, TenantRow, TenantsPage, TroubleRow,
 };
 pub use frame::Frame;

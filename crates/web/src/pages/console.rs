@@ -1,7 +1,7 @@
 //! The operators' console: is all well, companies, jobs, servers; and a page for each act that wants to be thought about.
 //! The pages are given what they show and know neither the registry nor the router.
 
-use super::{Frame, ServerBudget};
+use super::{DeedRow, Frame, ServerBudget};
 use crate::text::{
     Breaker, Lang, StepKey,
     console::{JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble},
@@ -136,27 +136,23 @@ pub struct TenantPage<'a> {
     pub weight: u8,
     /// When it was deleted, and until when its data is kept, in RFC 3339.
     pub deleted: Option<(String, String)>,
-    /// Names that it gave up.
-    pub former: Vec<String>,
+    /// Names that it gave up; until when each leads on, and until when it is nobody's, in RFC 3339.
+    pub former: Vec<FormerName>,
     /// Its last jobs.
     pub jobs: Vec<JobRow>,
     /// What was last done to it.
     pub deeds: Vec<DeedRow>,
 }
 
-/// Something that was done, from the audit log.
+/// A name that a company gave up.
 #[derive(Debug, Clone)]
-pub struct DeedRow {
-    /// When, in RFC 3339.
-    pub at: String,
-    /// By whom.
-    pub actor: String,
-    /// What, by its code.
-    pub verb: String,
-    /// `done`, `refused` or `failed`.
-    pub outcome: String,
-    /// From where.
-    pub address: Option<String>,
+pub struct FormerName {
+    /// The name.
+    pub subdomain: String,
+    /// Until when it leads on, in RFC 3339; nothing once it doesn't.
+    pub leads_until: Option<String>,
+    /// Until when nobody else may have it, in RFC 3339.
+    pub kept_until: String,
 }
 
 /// Something that wants to be thought about.
@@ -225,8 +221,8 @@ pub struct JobRow {
     pub kind: String,
     /// For which company.
     pub subdomain: String,
-    /// Where that company is, if it is still there to be looked at.
-    pub tenant_id: String,
+    /// Where that company is looked at; its history, where it isn't there any more.
+    pub tenant_href: String,
     /// Its state's code.
     pub state: String,
     /// When it was asked for, in RFC 3339.
@@ -363,6 +359,19 @@ impl TenantPage<'_> {
 
     fn took(&self, job: &JobRow) -> String {
         took(self.frame.lang, job.took_ms)
+    }
+
+    /// Until when a name leads here, or is nobody's, in words.
+    fn until(&self, name: &FormerName) -> String {
+        let w = self.frame.w;
+        match &name.leads_until {
+            Some(until) => (w.console.leads_until)(&w.day(until)),
+            None => (w.console.nobodys_until)(&w.day(&name.kept_until)),
+        }
+    }
+
+    fn shows_company(&self) -> bool {
+        false
     }
 }
 

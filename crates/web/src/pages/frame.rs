@@ -113,7 +113,14 @@ impl<'a> Frame<'a> {
 }
 
 const WITHOUT_MAILBOX: &[Section] =
-    &[Section::Overview, Section::Tenants, Section::Jobs, Section::Servers, Section::Connections];
+    &[
+        Section::Overview,
+        Section::Tenants,
+        Section::Jobs,
+        Section::Servers,
+        Section::Connections,
+        Section::Audit,
+    ];
 
 impl Section {
     /// Where it is.
@@ -124,6 +131,7 @@ impl Section {
             Self::Jobs => "/console/jobs",
             Self::Servers => "/console/servers",
             Self::Connections => "/budget",
+            Self::Audit => "/console/audit",
             Self::Mailbox => "/mailbox",
         }
     }

@@ -1,7 +1,8 @@
 //! The console's words in English.
 
 use super::{
-    ConsoleWords, JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble,
+    ActorKind, ConsoleWords, JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState,
+    Trouble, Verb,
 };
 
 /// The table.
@@ -121,12 +122,28 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     done: "done",
     was_refused: "refused",
     failed: "failed",
+    when: "When",
+    audit_lead: "What was done and what was refused, the newest first. portero audit verify proves that nothing is missing.",
+    audit_company_hint: "A subdomain, also a former one, or an id",
+    audit_who_hint: "A name, in full",
+    everything: "Everything",
+    clear_audit: "Show all of it",
+    no_deeds: "Nothing like this was done.",
+    all_deeds: "All of it",
+    said: |text| format!("“{text}”"),
+    renamed_to: |name| format!("to {name}"),
+    weight_of: |weight| format!("to {weight}"),
+    before_grace: "before its 30 days were over",
+    times: |count| format!("{count} times"),
+    leads_until: |day| format!("leads here until {day}"),
+    nobodys_until: |day| format!("nobody else's until {day}"),
     section: |section| match section {
         Section::Overview => "Overview",
         Section::Tenants => "Companies",
         Section::Jobs => "Jobs",
         Section::Servers => "Servers",
         Section::Connections => "Connections",
+        Section::Audit => "Audit log",
         Section::Mailbox => "Mailbox",
     },
     tenant_state: |state| match state {
@@ -245,6 +262,44 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Refused::Server => {
             "Its database server doesn't do it. The door is shut for requests; try again, so that the role is shut out too."
         }
+    },
+    verb: |verb| match verb {
+        Verb::TenantSignUp => "Sign-up",
+        Verb::TenantCreate => "Creating a company",
+        Verb::TenantPause => "Pausing",
+        Verb::TenantResume => "Resuming",
+        Verb::TenantWeight => "Setting the weight",
+        Verb::TenantRename => "Changing the subdomain",
+        Verb::TenantDelete => "Deleting",
+        Verb::TenantUndelete => "Bringing back",
+        Verb::TenantPurge => "Purging",
+        Verb::JobRetry => "Letting a job go on",
+        Verb::JobAbandon => "Giving a job up",
+        Verb::InvitationCreate => "Making an invitation",
+        Verb::InvitationRevoke => "Taking an invitation back",
+        Verb::ServerAdd => "Adding a server",
+        Verb::ServerDrain => "No new companies for a server",
+        Verb::ServerUndrain => "New companies for a server again",
+        Verb::MigrationRun => "Migrating the companies",
+        Verb::MigrationResume => "Going on with a migration",
+        Verb::OperatorAdd => "Adding an operator",
+        Verb::OperatorDisable => "Shutting an operator out",
+        Verb::OperatorRotate => "A new token for an operator",
+        Verb::OperatorLogin => "Logging in to the console",
+        Verb::CrossOrigin => "A request from another site's page",
+        Verb::HostInvalid => "A request for a host that is none",
+        Verb::Misdirected => "A request for somebody else's host",
+        Verb::RateLimited => "Too many requests from one address",
+        Verb::TenantRateLimited => "Too many requests to one company",
+        Verb::CrossTenantToken => "A token of another company",
+        Verb::OperatorRefused => "A login to the console that was refused",
+    },
+    actor_kind: |kind| match kind {
+        ActorKind::Cli => "command line",
+        ActorKind::Operator => "operator",
+        ActorKind::SignUp => "newcomer",
+        ActorKind::System => "Portero itself",
+        ActorKind::Outsider => "a stranger",
     },
     order_word: |order| match order {
         Order::Subdomain => "by subdomain",

@@ -1,7 +1,8 @@
 //! The console's words in Spanish.
 
 use super::{
-    ConsoleWords, JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble,
+    ActorKind, ConsoleWords, JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState,
+    Trouble, Verb,
 };
 
 /// The table.
@@ -121,12 +122,28 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     done: "hecho",
     was_refused: "rechazado",
     failed: "falló",
+    when: "Cuándo",
+    audit_lead: "Lo que se hizo y lo que se rechazó, lo más nuevo primero. portero audit verify prueba que no falta nada.",
+    audit_company_hint: "Un subdominio, también uno anterior, o un identificador",
+    audit_who_hint: "Un nombre entero",
+    everything: "Todo",
+    clear_audit: "Mostrar todo",
+    no_deeds: "No se hizo nada así.",
+    all_deeds: "Todo lo que se le hizo",
+    said: |text| format!("«{text}»"),
+    renamed_to: |name| format!("a {name}"),
+    weight_of: |weight| format!("en {weight}"),
+    before_grace: "antes de que pasaran sus 30 días",
+    times: |count| format!("{count} veces"),
+    leads_until: |day| format!("lleva aquí hasta el {day}"),
+    nobodys_until: |day| format!("de nadie más hasta el {day}"),
     section: |section| match section {
         Section::Overview => "Resumen",
         Section::Tenants => "Empresas",
         Section::Jobs => "Trabajos",
         Section::Servers => "Servidores",
         Section::Connections => "Conexiones",
+        Section::Audit => "Auditoría",
         Section::Mailbox => "Buzón",
     },
     tenant_state: |state| match state {
@@ -245,6 +262,44 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Refused::Server => {
             "Su servidor de bases de datos no lo hace. La puerta está cerrada para las solicitudes; inténtalo otra vez, para que el rol quede también fuera."
         }
+    },
+    verb: |verb| match verb {
+        Verb::TenantSignUp => "Registro de la empresa",
+        Verb::TenantCreate => "Crear empresa a mano",
+        Verb::TenantPause => "Pausar",
+        Verb::TenantResume => "Reanudar",
+        Verb::TenantWeight => "Fijar el peso",
+        Verb::TenantRename => "Cambiar el subdominio",
+        Verb::TenantDelete => "Borrar",
+        Verb::TenantUndelete => "Recuperar",
+        Verb::TenantPurge => "Eliminar para siempre",
+        Verb::JobRetry => "Dejar seguir un trabajo",
+        Verb::JobAbandon => "Abandonar un trabajo",
+        Verb::InvitationCreate => "Crear una invitación",
+        Verb::InvitationRevoke => "Retirar una invitación",
+        Verb::ServerAdd => "Añadir un servidor",
+        Verb::ServerDrain => "Un servidor sin empresas nuevas",
+        Verb::ServerUndrain => "Un servidor con empresas nuevas otra vez",
+        Verb::MigrationRun => "Migrar las empresas",
+        Verb::MigrationResume => "Seguir con una migración",
+        Verb::OperatorAdd => "Añadir un operador",
+        Verb::OperatorDisable => "Dejar fuera a un operador",
+        Verb::OperatorRotate => "Una ficha nueva para un operador",
+        Verb::OperatorLogin => "Entrar en la consola",
+        Verb::CrossOrigin => "Una solicitud desde la página de otro sitio",
+        Verb::HostInvalid => "Una solicitud a un host que no lo es",
+        Verb::Misdirected => "Una solicitud a un host ajeno",
+        Verb::RateLimited => "Demasiadas solicitudes de una dirección",
+        Verb::TenantRateLimited => "Demasiadas solicitudes a una empresa",
+        Verb::CrossTenantToken => "Una ficha de otra empresa",
+        Verb::OperatorRefused => "Una entrada rechazada en la consola",
+    },
+    actor_kind: |kind| match kind {
+        ActorKind::Cli => "línea de comandos",
+        ActorKind::Operator => "operador",
+        ActorKind::SignUp => "empresa nueva",
+        ActorKind::System => "Portero mismo",
+        ActorKind::Outsider => "alguien de fuera",
     },
     order_word: |order| match order {
         Order::Subdomain => "por subdominio",
