@@ -4,7 +4,7 @@
 use super::{DeedRow, Frame, ServerBudget};
 use crate::text::{
     Breaker, Lang, StepKey,
-    console::{JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble},
+    console::{JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble},
 };
 use askama::Template;
 
@@ -441,6 +441,12 @@ impl JobPage<'_> {
         self.job.state == JobState::Stuck.code()
     }
 
+    /// A removal goes forward only: what to do about it is another thing.
+    fn stuck_text(&self) -> &'static str {
+        let w = self.frame.w.console;
+        if self.job.kind == JobKind::PurgeTenant.code() { w.stuck_purge_text } else { w.stuck_text }
+    }
+
     fn is_open(&self) -> bool {
         matches!(self.job.state.as_str(), "running" | "undoing")
     }
@@ -455,14 +461,16 @@ impl JobPage<'_> {
 
     /// A step in words; one of a workflow that has none is called as in the log.
     fn step_name<'s>(&self, step: &'s StepRow) -> &'s str {
-        let made = StepKey::from_code(&step.name).map(|key| self.frame.w.step(key));
+        let made = StepKey::from_code(&step.name).map(|key| self.frame.w.console.create_step(key));
         let removed = || PurgeStep::from_code(&step.name).map(|key| self.frame.w.console.purge_step(key));
         made.or_else(removed).unwrap_or(&step.name)
     }
 
     fn step_state<'s>(&self, step: &'s StepRow) -> &'s str {
-        let state = if step.state == "undoing" { "undone" } else { step.state.as_str() };
-        crate::text::StepStatus::from_code(state)
+        if step.state == "undoing" {
+            return self.frame.w.console.step_undoing;
+        }
+        crate::text::StepStatus::from_code(&step.state)
             .map_or(step.state.as_str(), |status| self.frame.w.step_status(status))
     }
 

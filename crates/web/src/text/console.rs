@@ -3,7 +3,7 @@
 pub(super) mod en;
 pub(super) mod es;
 
-use super::codes::coded;
+use super::codes::{StepKey, coded};
 
 coded! {
     /// A part of the console.
@@ -345,6 +345,8 @@ pub struct ConsoleWords {
     pub not_worked_on: &'static str,
     pub attempts: fn(i32) -> String,
     pub stuck_text: &'static str,
+    pub stuck_purge_text: &'static str,
+    pub step_undoing: &'static str,
     pub servers_lead: &'static str,
     pub no_servers: &'static str,
     pub companies: &'static str,
@@ -410,6 +412,7 @@ pub struct ConsoleWords {
     pub(super) trouble: fn(Trouble) -> (&'static str, &'static str),
     pub(super) outcome_word: fn(Outcome) -> &'static str,
     pub(super) refused: fn(Refused) -> &'static str,
+    pub(super) create_step: fn(StepKey) -> &'static str,
     pub(super) purge_step: fn(PurgeStep) -> &'static str,
     pub(super) verb: fn(Verb) -> &'static str,
     pub(super) actor_kind: fn(ActorKind) -> &'static str,
@@ -476,6 +479,12 @@ impl ConsoleWords {
         ActorKind::from_code(code).map_or(code, |kind| (self.actor_kind)(kind))
     }
 
+    /// A step of a company's making, as operators call it.
+    #[must_use]
+    pub fn create_step(&self, step: StepKey) -> &'static str {
+        (self.create_step)(step)
+    }
+
     /// A step of a company's end.
     #[must_use]
     pub fn purge_step(&self, step: PurgeStep) -> &'static str {
@@ -516,6 +525,7 @@ mod tests {
             Trouble::ALL.iter().for_each(|t| says(w.trouble(*t).0));
             Outcome::ALL.iter().for_each(|o| says(w.outcome(*o)));
             Refused::ALL.iter().for_each(|r| says(w.refused(*r)));
+            StepKey::ALL.iter().for_each(|s| says(w.create_step(*s)));
             PurgeStep::ALL.iter().for_each(|s| says(w.purge_step(*s)));
             Verb::ALL.iter().for_each(|v| says(w.verb(v.code())));
             ActorKind::ALL.iter().for_each(|k| says(w.actor_kind(k.code())));

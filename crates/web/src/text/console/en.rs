@@ -4,6 +4,7 @@ use super::{
     ActorKind, ConsoleWords, JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState,
     Trouble, Verb,
 };
+use crate::text::StepKey;
 
 /// The table.
 pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
@@ -79,6 +80,8 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     not_worked_on: "No worker has it now",
     attempts: |count| format!("{count} tries"),
     stuck_text: "What was done could not be taken back. Remove what the error names; the name stays reserved meanwhile.",
+    stuck_purge_text: "It could not go on, and nothing of it is taken back. Remove what the error names, and let it go on; what is gone already stays gone.",
+    step_undoing: "being undone",
     servers_lead: "The PostgreSQL servers that hold companies' databases.",
     no_servers: "No server is known.",
     companies: "Companies",
@@ -237,6 +240,17 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Outcome::Retried => "The job goes on.",
         Outcome::Abandoned => "The job was given up.",
         Outcome::Looked => "The servers were compared with the registry just now.",
+    },
+    create_step: |step| match step {
+        StepKey::Reserve => "Reserve the name",
+        StepKey::DatabaseCleanup => "Make room for the database",
+        StepKey::ClaimOrCreateDatabase => "Create the database, or take a ready one",
+        StepKey::Role => "Create its role",
+        StepKey::Grants => "Give the role its rights",
+        StepKey::Migrate => "Bring the schema up to date",
+        StepKey::SeedAdmin => "Write the first administrator",
+        StepKey::Verify => "Check that everything works",
+        StepKey::Activate => "Tell the routers",
     },
     purge_step: |step| match step {
         PurgeStep::Fence => "Shutting the door in the database",

@@ -4,6 +4,7 @@ use super::{
     ActorKind, ConsoleWords, JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState,
     Trouble, Verb,
 };
+use crate::text::StepKey;
 
 /// The table.
 pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
@@ -79,6 +80,8 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     not_worked_on: "Ningún proceso lo tiene ahora",
     attempts: |count| format!("{count} intentos"),
     stuck_text: "Lo hecho no se pudo deshacer. Quita lo que nombra el error; el nombre queda reservado mientras tanto.",
+    stuck_purge_text: "No pudo seguir, y nada de ello se deshace. Quita lo que nombra el error y deja que siga; lo que ya no está no vuelve.",
+    step_undoing: "deshaciéndose",
     servers_lead: "Los servidores PostgreSQL que guardan las bases de datos de las empresas.",
     no_servers: "No se conoce ningún servidor.",
     companies: "Empresas",
@@ -239,6 +242,17 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
         Outcome::Retried => "El trabajo sigue.",
         Outcome::Abandoned => "El trabajo quedó abandonado.",
         Outcome::Looked => "Los servidores se acaban de comparar con el registro.",
+    },
+    create_step: |step| match step {
+        StepKey::Reserve => "Reservar el nombre",
+        StepKey::DatabaseCleanup => "Hacer sitio a la base de datos",
+        StepKey::ClaimOrCreateDatabase => "Crear la base de datos, o tomar una lista",
+        StepKey::Role => "Crear su rol",
+        StepKey::Grants => "Dar al rol sus derechos",
+        StepKey::Migrate => "Poner el esquema al día",
+        StepKey::SeedAdmin => "Escribir al primer administrador",
+        StepKey::Verify => "Comprobar que todo funciona",
+        StepKey::Activate => "Avisar a los enrutadores",
     },
     purge_step: |step| match step {
         PurgeStep::Fence => "Cerrar la puerta en la base de datos",
