@@ -219,6 +219,8 @@ async fn a_job_is_seen_as_it_goes_and_all_of_it_works_on_a_phone_without_scripts
     phone.screenshot("console-phone-job").await;
     chrome.open(&format!("{}/console/servers", app.operators_url())).await;
     chrome.find("[data-server=main] .bar").await;
+    assert!(chrome.text("[data-server=main] [data-version]").await.parse::<f64>().is_ok(), "15.18");
+    assert!(chrome.has("[data-server=main] [data-spares]").await);
     chrome.screenshot("console-servers").await;
     let tenant = app.peek().await.query_one("SELECT id FROM tenants", &[]).await.unwrap();
     let tenant = TenantId::from(tenant.get::<_, uuid::Uuid>(0));

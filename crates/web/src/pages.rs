@@ -22,7 +22,7 @@ pub use budget::{BudgetPage, Checkouts, Lease, ServerBudget, Took, TopTenant};
 pub use confirm::{ConfirmPage, LetterPage, SentPage};
 pub use console::{
     Act, ActPage, Connections, FormerName, Glance, JobPage, JobRow, JobsPage, OverviewPage, ServerRow,
-    ServersPage, StepRow, TenantPage, TenantRow, TenantsPage, TroubleRow,
+    ServersPage, SparesRow, StepRow, TenantPage, TenantRow, TenantsPage, TroubleRow,
 };
 pub use frame::Frame;
 pub use home::{AddUser, AddUserErrors, HomePage, Me, UserRow};

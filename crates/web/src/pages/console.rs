@@ -293,8 +293,23 @@ pub struct ServerRow {
     pub tenants: i64,
     /// The connections that they may hold together.
     pub capacity: Option<usize>,
+    /// Its version of PostgreSQL; nothing where it didn't say.
+    pub version: Option<String>,
+    /// Its databases made ahead; nothing where nobody has looked after them yet.
+    pub spares: Option<SparesRow>,
     /// What its connections are doing, as this process sees it.
     pub budget: Option<ServerBudget>,
+}
+
+/// A server's databases made ahead.
+#[derive(Debug, Clone)]
+pub struct SparesRow {
+    /// Those that can be given away.
+    pub ready: i64,
+    /// How many are kept.
+    pub wanted: i64,
+    /// Why no more are made, as the registry has it, where that wants somebody.
+    pub stopped: Option<String>,
 }
 
 impl OverviewPage<'_> {

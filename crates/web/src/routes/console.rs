@@ -28,7 +28,7 @@ use portero_admin_api::Operator;
 use portero_control::{Control, JobError, JobLine, JobQuery, Overview, Rounds, TenantFilter, TenantLine, TenantOrder};
 use portero_edge::{Edge, Kind, Problem, read};
 use portero_kernel::{JobId, Subdomain, TenantId};
-use rows::{former_name, job_row, rfc3339, step_rows, tenant_row};
+use rows::{former_name, job_row, rfc3339, spares_row, step_rows, tenant_row};
 use serde::Deserialize;
 use std::{collections::BTreeMap, pin::Pin};
 use time::OffsetDateTime;
@@ -407,12 +407,16 @@ pub async fn servers_page(
     let mut budgets: BTreeMap<String, ServerBudget> =
         budgets.into_iter().map(|budget| (budget.name.clone(), budget)).collect();
     let servers = operator.control().servers().await?;
+    let mut versions = operator.control().server_versions().await?;
+    let mut spares = operator.control().spares().await?;
     let servers = servers
         .into_iter()
         .map(|server| ServerRow {
             is_active: server.status == "active",
             tenants: server.tenants,
             capacity: server.capacity,
+            version: versions.remove(&server.id),
+            spares: spares.remove(&server.id).and_then(spares_row),
             address: server.address,
             budget: budgets.remove(&server.name),
             name: server.name,

@@ -352,6 +352,8 @@ pub struct ConsoleWords {
     pub companies: &'static str,
     pub capacity: &'static str,
     pub takes_new: &'static str,
+    pub spares: &'static str,
+    pub spares_stopped: &'static str,
     pub draining: &'static str,
     pub routers: &'static str,
     pub router_ok: &'static str,

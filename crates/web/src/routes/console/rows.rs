@@ -1,10 +1,10 @@
 //! What `control` tells, as the pages show it.
 
 use crate::{
-    pages::{Connections, DeedRow, FormerName, JobRow, StepRow, TenantRow},
+    pages::{Connections, DeedRow, FormerName, JobRow, SparesRow, StepRow, TenantRow},
     text::console::ConsoleWords,
 };
-use portero_control::{AuditView, FormerNameView, JobDetails, JobLine, TenantLine};
+use portero_control::{AuditView, FormerNameView, JobDetails, JobLine, SparesView, TenantLine};
 use portero_kernel::TenantId;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -89,6 +89,12 @@ pub(super) fn step_rows(job: &JobDetails) -> Vec<StepRow> {
             error: step.error.clone(),
         })
         .collect()
+}
+
+/// Where a server takes no new companies, none are wanted, and that is as it should be.
+pub(super) fn spares_row(spares: SparesView) -> Option<SparesRow> {
+    let stopped = spares.reason.filter(|_| matches!(spares.stopped, Some("disk" | "error")));
+    Some(SparesRow { ready: spares.ready, wanted: i64::from(spares.wanted?), stopped })
 }
 
 pub(super) fn deed_row(entry: AuditView, w: &ConsoleWords, there: &BTreeSet<TenantId>) -> DeedRow {
