@@ -340,7 +340,7 @@ async fn the_audit_log_is_read_by_company_by_whom_and_by_what_page_by_page() {
     for weight in 1..=55 {
         let path = "/admin/v1/tenants/acme/weight";
         let body = serde_json::json!({ "weight": weight });
-        app.operator("POST", path).await.json(&body).send().await.expect(200);
+        app.operator("PUT", path).await.json(&body).send().await.expect(200);
     }
     let rows = async |path: &str| {
         let text = app.operator("GET", path).await.send().await.expect(200).text();

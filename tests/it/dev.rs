@@ -85,6 +85,9 @@ async fn from_nothing_it_serves_and_what_it_made_is_there_at_the_next_start() {
     let password = new_password();
     let mut dev = Dev::start(&data_dir).await;
     dev.at("localhost").get("/").await.expect(200);
+    let nobodys = dev.http.request("GET", "nobody.localhost", "/").header("accept", "text/html");
+    let port = dev.url.rsplit(':').next().unwrap();
+    assert!(nobodys.send().await.expect(404).text().contains(&format!("nobody.localhost:{port}")));
     dev.sign_up("acme", &password).await;
 
     // Another terminal finds it by its data directory.

@@ -326,7 +326,8 @@ async fn who_watches_hears_that_it_is_being_taken_back_and_operators_where_it_ha
     .await;
     assert!(!page.contains("data-way-in") && page.contains("http-equiv=\"refresh\""), "{page}");
     wait_until("the step that hangs to be named", DEADLINE, async || {
-        let page = app.operator("GET", &format!("/console/jobs/{job}")).await.send().await.expect(200).text();
+        let request = app.operator("GET", &format!("/console/jobs/{job}")).await;
+        let page = request.header("accept-language", "en").send().await.expect(200).text();
         let (_, step) = page.split_once("data-step=\"database_cleanup\"").unwrap();
         let step = step.split("</li>").next().unwrap();
         step.contains("data-status=\"undoing\"") && step.contains("being undone")

@@ -182,7 +182,9 @@ impl Control {
     pub async fn server_versions(&self) -> Result<BTreeMap<ServerId, String>, RegistryError> {
         let mut asked = JoinSet::new();
         for server in self.registry.servers().await? {
-            asked.spawn(async move { Some((server.id, timeout(SIZES, version_of(&server)).await.ok()?.ok()?)) });
+            asked.spawn(
+                async move { Some((server.id, timeout(SIZES, version_of(&server)).await.ok()?.ok()?)) },
+            );
         }
         Ok(asked.join_all().await.into_iter().flatten().collect())
     }

@@ -112,15 +112,14 @@ impl<'a> Frame<'a> {
     }
 }
 
-const WITHOUT_MAILBOX: &[Section] =
-    &[
-        Section::Overview,
-        Section::Tenants,
-        Section::Jobs,
-        Section::Servers,
-        Section::Connections,
-        Section::Audit,
-    ];
+const WITHOUT_MAILBOX: &[Section] = &[
+    Section::Overview,
+    Section::Tenants,
+    Section::Jobs,
+    Section::Servers,
+    Section::Connections,
+    Section::Audit,
+];
 
 impl Section {
     /// Where it is.

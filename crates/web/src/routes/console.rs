@@ -25,7 +25,9 @@ use actix_web::{
     web,
 };
 use portero_admin_api::Operator;
-use portero_control::{Control, JobError, JobLine, JobQuery, Overview, Rounds, TenantFilter, TenantLine, TenantOrder};
+use portero_control::{
+    Control, JobError, JobLine, JobQuery, Overview, Rounds, TenantFilter, TenantLine, TenantOrder,
+};
 use portero_edge::{Edge, Kind, Problem, read};
 use portero_kernel::{JobId, Subdomain, TenantId};
 use rows::{former_name, job_row, rfc3339, spares_row, step_rows, tenant_row};

@@ -98,13 +98,15 @@ pub(super) fn spares_row(spares: SparesView) -> Option<SparesRow> {
 }
 
 pub(super) fn deed_row(entry: AuditView, w: &ConsoleWords, there: &BTreeSet<TenantId>) -> DeedRow {
-    let text = |key: &str| entry.details[key].as_str().map(str::to_owned);
+    let mut details = details(&entry.details, w);
+    // What it was asked for by is the company's name, mostly.
+    details.retain(|detail| Some(detail) != entry.subdomain.as_ref());
     DeedRow {
         at: rfc3339(entry.at),
         actor: entry.actor,
         actor_kind: entry.actor_kind,
-        details: details(&entry.details, w),
-        error: text("error"),
+        details,
+        error: entry.details["error"].as_str().map(str::to_owned),
         company: entry.subdomain.or_else(|| entry.tenant.map(|id| id.to_string())),
         company_href: entry.tenant.map(|id| tenant_href(id, there)),
         verb: entry.verb,
@@ -116,7 +118,8 @@ pub(super) fn deed_row(entry: AuditView, w: &ConsoleWords, there: &BTreeSet<Tena
 /// What the audit log keeps beside the act, as far as there are words for it.
 fn details(details: &Value, w: &ConsoleWords) -> Vec<String> {
     let text = |key: &str| details[key].as_str().map(str::to_owned);
-    let named = ["server", "operator", "invitation", "job", "run", "asked", "for"].into_iter().filter_map(text);
+    let named =
+        ["server", "operator", "invitation", "job", "run", "asked", "for"].into_iter().filter_map(text);
     let several = [&details["asked"], &details["only"]].into_iter().filter_map(Value::as_array);
     let several = several.map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
     let said = [
