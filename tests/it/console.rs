@@ -219,6 +219,8 @@ async fn a_job_is_seen_as_it_goes_and_all_of_it_works_on_a_phone_without_scripts
     phone.screenshot("console-phone-job").await;
     chrome.open(&format!("{}/console/servers", app.operators_url())).await;
     chrome.find("[data-server=main] .bar").await;
+    assert!(chrome.text("[data-server=main] [data-version]").await.parse::<f64>().is_ok(), "15.18");
+    assert!(chrome.has("[data-server=main] [data-spares]").await);
     chrome.screenshot("console-servers").await;
     let tenant = app.peek().await.query_one("SELECT id FROM tenants", &[]).await.unwrap();
     let tenant = TenantId::from(tenant.get::<_, uuid::Uuid>(0));
@@ -286,4 +288,82 @@ async fn ten_thousand_companies_do_not_hurt() {
         }
         assert_eq!(seen.len(), 200, "{order}");
     }
+}
+
+#[tokio::test]
+async fn what_is_not_there_keeps_the_menu_and_a_purged_company_its_history() {
+    let app = TestApp::start().await;
+    let acme = app.sign_up("acme").await;
+    app.sign_up("globex").await;
+    let page = async |path: &str| {
+        let request = app.operator("GET", path).await.header("accept", "text/html");
+        request.header("accept-language", "es").send().await
+    };
+    for path in ["/console/nothing", "/console/tenants/acme", "/console/jobs/1"] {
+        let answer = page(path).await.expect(404).text();
+        assert!(answer.contains("class=\"sections\"") && answer.contains("href=\"/console/jobs\""), "{path}");
+        assert!(!answer.contains("href=\"/mailbox\""), "there is no mailbox in production");
+    }
+    let there = format!("/console/tenants/{}", acme.tenant_id);
+    let jobs = page("/console/jobs").await.expect(200).text();
+    assert!(jobs.contains(&there), "it is there");
+
+    app.portero(&["tenant", "pause", "acme", "--reason", "<i>unpaid</i>"]).run().await.expect(0);
+    app.portero(&["tenant", "rename", "acme", "globex"]).run().await.expect(1);
+    app.portero(&["tenant", "rename", "acme", "acme-nova"]).run().await.expect(0);
+    let shown = page(&there).await.expect(200).text();
+    for told in ["Cambiar el subdominio", "a acme-nova", "lleva aquí hasta el", "Cuándo"] {
+        assert!(shown.contains(told), "{told}: {shown}");
+    }
+    assert!(shown.contains("is taken"), "why it was refused: {shown}");
+    assert!(shown.contains("&#60;i&#62;unpaid") && !shown.contains("<code>tenant.rename"));
+    app.portero(&["tenant", "delete", "acme-nova", "--yes"]).run().await.expect(0);
+    app.portero(&["tenant", "purge", "acme-nova", "--before-grace", "--yes"]).run().await.expect(0);
+
+    page(&there).await.expect(404);
+    let history = format!("/console/audit?company={}", acme.tenant_id);
+    let jobs = page("/console/jobs").await.expect(200).text();
+    assert!(!jobs.contains(&there) && jobs.contains(&history), "no way leads to what isn't there");
+    let told = page(&history).await.expect(200).text();
+    for verb in ["tenant.sign-up", "tenant.pause", "tenant.rename", "tenant.delete", "tenant.purge"] {
+        assert!(told.contains(&format!("data-verb=\"{verb}\"")), "{verb}");
+    }
+    assert!(!told.contains(">globex<") && !told.contains(&there));
+}
+
+#[tokio::test]
+async fn the_audit_log_is_read_by_company_by_whom_and_by_what_page_by_page() {
+    let app = TestApp::start().await;
+    app.sign_up("acme").await;
+    app.sign_up("globex").await;
+    app.portero(&["tenant", "pause", "globex"]).run().await.expect(0);
+    for weight in 1..=55 {
+        let path = "/admin/v1/tenants/acme/weight";
+        let body = serde_json::json!({ "weight": weight });
+        app.operator("PUT", path).await.json(&body).send().await.expect(200);
+    }
+    let rows = async |path: &str| {
+        let text = app.operator("GET", path).await.send().await.expect(200).text();
+        let of = |name: &str| text.matches(&format!("data-verb=\"{name}\"")).count();
+        (of("tenant.weight"), text.matches("data-verb=\"").count(), text)
+    };
+    let (weights, all, text) = rows("/console/audit").await;
+    assert_eq!((weights, all), (50, 50));
+    let next = text.split("rel=\"next\"").next().unwrap().rsplit("href=\"").next().unwrap();
+    let next = next.split('"').next().unwrap().replace("&#38;", "&");
+    let (weights, all, text) = rows(&next).await;
+    assert_eq!((weights, all), (5, 8), "the rest: three are others");
+    assert!(!text.contains("rel=\"next\""));
+    for (query, expected) in [
+        ("company=globex", 2),
+        ("company=Globex&what=tenant.pause", 1),
+        ("who=tester&what=tenant.weight", 50),
+        ("who=nobody", 0),
+        ("what=%00&company=%00", 0),
+        ("before=x&company=acme&what=tenant.sign-up", 1),
+    ] {
+        assert_eq!(rows(&format!("/console/audit?{query}")).await.1, expected, "{query}");
+    }
+    let stranger = app.operators_http().request("GET", "localhost", "/console/audit");
+    assert_eq!(stranger.header("accept", "application/json").send().await.status, 401);
 }

@@ -85,6 +85,9 @@ async fn from_nothing_it_serves_and_what_it_made_is_there_at_the_next_start() {
     let password = new_password();
     let mut dev = Dev::start(&data_dir).await;
     dev.at("localhost").get("/").await.expect(200);
+    let nobodys = dev.http.request("GET", "nobody.localhost", "/").header("accept", "text/html");
+    let port = dev.url.rsplit(':').next().unwrap();
+    assert!(nobodys.send().await.expect(404).text().contains(&format!("nobody.localhost:{port}")));
     dev.sign_up("acme", &password).await;
 
     // Another terminal finds it by its data directory.
@@ -168,6 +171,8 @@ async fn mails_land_in_a_mailbox_where_they_can_be_read_and_do_nothing() {
     let body = json!({ "name": hostile.replace('/', "|"), "subdomain": "acme", "admin": admin });
     dev.at("localhost").post("/api/v1/tenants", &body).await.expect(202);
     chrome.open(&format!("{}/mailbox", dev.admin_url)).await;
+    chrome.find("nav.sections a[href='/mailbox'][aria-current=page]").await;
+    assert!(!chrome.text(".mails time").await.contains('Z'), "as people write it");
     chrome.screenshot("mailbox").await;
     chrome.click("[data-mail] a").await;
     chrome.find("iframe[sandbox='']").await;

@@ -295,3 +295,42 @@ async fn follow_when_open(browser: &mut Browser, answer: &Answer) -> Answer {
     })
     .await
 }
+
+#[tokio::test]
+async fn a_form_hears_at_once_of_everything_that_is_wrong_with_it() {
+    let app = TestApp::start().await;
+    app.sign_up("acme").await;
+    let password = new_password();
+    let form = [("company", "X"), ("subdomain", "acme"), ("email", "no-address"), ("password", &password)];
+    let told = Browser::new(&app).submit(&app.apex(), "/signup", &form).await.expect(422).text();
+    for field in ["id=\"email-error\"", "id=\"subdomain-error\""] {
+        assert!(told.contains(field), "{field}: {told}");
+    }
+    let form = [("company", "X"), ("subdomain", "globex"), ("email", "no-address"), ("password", &password)];
+    let told = Browser::new(&app).submit(&app.apex(), "/signup", &form).await.expect(422).text();
+    assert!(told.contains("id=\"email-error\"") && !told.contains("id=\"subdomain-error\""));
+}
+
+#[tokio::test]
+async fn who_watches_hears_that_it_is_being_taken_back_and_operators_where_it_hangs() {
+    let app = TestApp::builder()
+        .failpoints("acme/verify::before=return;acme/database_cleanup::before-undo=return(again)")
+        .start()
+        .await;
+    let (answer, _) = app.ask_for("acme").await;
+    let job = answer.expect(202).str_at("/job");
+    let page = wait_for("the undo to be seen", DEADLINE, async || {
+        let page = Browser::new(&app).visit(&app.apex(), &format!("/signup/{job}")).await.expect(200).text();
+        page.contains("data-status=\"undoing\" data-events").then_some(page)
+    })
+    .await;
+    assert!(!page.contains("data-way-in") && page.contains("http-equiv=\"refresh\""), "{page}");
+    wait_until("the step that hangs to be named", DEADLINE, async || {
+        let request = app.operator("GET", &format!("/console/jobs/{job}")).await;
+        let page = request.header("accept-language", "en").send().await.expect(200).text();
+        let (_, step) = page.split_once("data-step=\"database_cleanup\"").unwrap();
+        let step = step.split("</li>").next().unwrap();
+        step.contains("data-status=\"undoing\"") && step.contains("being undone")
+    })
+    .await;
+}

@@ -138,3 +138,34 @@ async fn an_invitation_whose_company_came_to_nothing_is_good_again() {
         .await
         .expect_problem(403, "invitation-needed");
 }
+
+#[tokio::test]
+async fn the_way_to_try_once_more_takes_the_invitation_along() {
+    let app = TestApp::builder()
+        .env("PORTERO_SIGNUP_MODE", "invite")
+        .failpoints("acme/verify::before=return")
+        .start()
+        .await;
+    let (_, token) = invite(&app, &[]).await;
+    let (mut ana, apex, password) = (Browser::new(&app), app.apex(), new_password());
+    let page = ana.visit(&apex, &format!("/signup?invitation={token}")).await.expect(200);
+    let key = page.input("key").unwrap();
+    let form = [
+        ("company", "Acme"),
+        ("subdomain", "acme"),
+        ("email", "ana@acme.example"),
+        ("password", &password),
+        ("key", &key),
+        ("invitation", &token),
+    ];
+    let sent = ana.submit(&apex, "/signup", &form).await.expect(303);
+    let way = sent.header("location").unwrap().to_owned();
+    app.job_at_rest(way.rsplit('/').next().unwrap()).await;
+    let again = format!("/signup?invitation={token}");
+    let told = ana.visit(&apex, &way).await.expect(200).text();
+    assert!(told.contains(&format!("href=\"{again}\"")), "{told}");
+    ana.visit(&apex, &again).await.expect(200);
+    // Nobody else who looks at the page is shown it.
+    let other = Browser::new(&app).visit(&apex, &way).await.expect(200).text();
+    assert!(!other.contains(&token) && other.contains("href=\"/signup\""));
+}

@@ -1,14 +1,18 @@
 //! What the operators' console looks at: lists in pages, one thing with all that is known of it, and everything at a glance.
 
-use crate::{AuditView, Control, FailingJob, JobDetails, JobFilter, ServerView};
+use crate::{AuditView, Control, FailingJob, JobDetails, JobFilter, ServerView, SparesView};
 use portero_kernel::{JobId, RouterId, SchemaVersion, ServerId, TenantId};
 use portero_pg::connect;
 use portero_registry::{AuditFilter, JobLine, JobQuery, RegistryError, ServerRow, TenantFilter, TenantRow};
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::timeout};
 
-/// How long a server may take to say how large a page's databases are. A page doesn't wait for what is nice to know.
+/// How long a server may take to say its version, or how large a page's databases are. A page doesn't wait for what is nice to know.
 const SIZES: Duration = Duration::from_millis(400);
 /// Jobs in trouble that are looked at: whoever has more begins with these.
 const IN_TROUBLE: i64 = 50;
@@ -145,6 +149,14 @@ impl Control {
         Ok((jobs, next))
     }
 
+    /// Those of these tenants that are there; the others were purged, or never came to be.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_there(&self, ids: &[TenantId]) -> Result<BTreeSet<TenantId>, RegistryError> {
+        self.registry.tenants_there(ids).await
+    }
+
     /// The last of what was done to a tenant, newest first, under its present subdomain and those that it gave up.
     ///
     /// # Errors
@@ -158,6 +170,29 @@ impl Control {
         entries.sort_by_key(|entry| Reverse(entry.seq));
         entries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(entries)
+    }
+
+    /// Each server's databases made ahead.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn spares(&self) -> Result<BTreeMap<ServerId, SparesView>, RegistryError> {
+        let figures = self.registry.spare_figures().await?;
+        Ok(figures.into_iter().map(|figures| (figures.server, SparesView::from(figures))).collect())
+    }
+
+    /// The version of PostgreSQL of those servers that say so at once.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn server_versions(&self) -> Result<BTreeMap<ServerId, String>, RegistryError> {
+        let mut asked = JoinSet::new();
+        for server in self.registry.servers().await? {
+            asked.spawn(
+                async move { Some((server.id, timeout(SIZES, version_of(&server)).await.ok()?.ok()?)) },
+            );
+        }
+        Ok(asked.join_all().await.into_iter().flatten().collect())
     }
 
     /// How many tenants there are in each state.
@@ -214,6 +249,14 @@ impl Control {
             weight: row.weight,
         }
     }
+}
+
+/// Without what a distribution adds to it.
+async fn version_of(server: &ServerRow) -> Result<String, tokio_postgres::Error> {
+    let session = connect(&server.admin).await?;
+    let row = session.query_one("SELECT split_part(current_setting('server_version'), ' ', 1)", &[]).await?;
+    session.close().await;
+    Ok(row.get(0))
 }
 
 /// As the server says; one that may not be looked at is passed over.

@@ -18,7 +18,7 @@ use portero_provisioner::{Refill, RefillOptions, Worker, WorkerOptions, reap};
 use portero_registry::{Registry, RegistryError};
 use portero_router::{Router, RouterOptions, SchemaPolicy};
 use portero_tenant_api::TenantApi;
-use portero_web::Web;
+use portero_web::{Web, pages::Mailbox};
 use std::{
     net::{IpAddr, SocketAddr, TcpListener},
     path::PathBuf,
@@ -59,15 +59,6 @@ pub(crate) struct Plan {
     pub(crate) schema: SchemaPolicy,
     pub(crate) refill: RefillOptions,
     pub(crate) data_dir: PathBuf,
-}
-
-/// Who may read mails that are not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mailbox {
-    /// Whoever reaches the operators' listener: for development.
-    Shown,
-    /// Nobody.
-    Hidden,
 }
 
 /// A running application.
@@ -169,6 +160,7 @@ impl Application {
             stopping: stopping.clone(),
         });
         let admin_api = web::Data::new(AdminApi::new(control.clone()));
+        let mailbox = web::Data::new(plan.mailbox);
         let (admin_data, admin_edge) = (admin_api.clone(), edge.clone());
         let tenant_api =
             web::Data::new(TenantApi::new(plan.key, passwords, plan.site.https, plan.login_attempts));
@@ -197,6 +189,7 @@ impl Application {
                 .app_data(admin_data.clone())
                 .app_data(rounds.clone())
                 .app_data(operations_data.clone())
+                .app_data(mailbox.clone())
                 .wrap(from_fn(operators_door))
                 .configure(operations::configure)
         })

@@ -1,6 +1,6 @@
 //! What operators' tools ask, on a listener of its own: is it alive, is it ready, how is it doing.
 
-use crate::{application::Mailbox, budget, metrics, process::Usage};
+use crate::{budget, metrics, process::Usage};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
@@ -11,7 +11,7 @@ use portero_control::{Control, Rounds};
 use portero_edge::{Edge, Kind, Problem};
 use portero_registry::RegistryError;
 use portero_router::{Figures, Router, ServerFigures};
-use portero_web::pages::ServerBudget;
+use portero_web::pages::{Mailbox, ServerBudget};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{sync::watch, time::timeout};
 use uuid::Uuid;
@@ -129,22 +129,22 @@ async fn pictures(operations: &Operations) -> Vec<ServerBudget> {
 
 /// The newest mails, where they aren't sent.
 async fn mailbox(
-    _: Operator,
+    operator: Operator,
     request: HttpRequest,
     operations: web::Data<Operations>,
 ) -> Result<HttpResponse, Problem> {
     operations.check_mailbox()?;
-    portero_web::mailbox_page(&request, operations.control.registry().mails(MAILS).await?)
+    portero_web::mailbox_page(&request, &operator, operations.control.registry().mails(MAILS).await?)
 }
 
 async fn mail(
-    _: Operator,
+    operator: Operator,
     request: HttpRequest,
     operations: web::Data<Operations>,
     id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Problem> {
     operations.check_mailbox()?;
-    portero_web::mail_page(&request, operations.control.registry().mail_by_id(*id).await?)
+    portero_web::mail_page(&request, &operator, operations.control.registry().mail_by_id(*id).await?)
 }
 
 async fn mail_html(

@@ -1,6 +1,6 @@
 //! What Portero's own role does on a tenants' server, statement by statement. Each can be repeated.
 
-use crate::{engine::StepError, points};
+use crate::{engine::StepError, points, removal};
 use portero_kernel::{DatabaseName, JobId, RoleName, ServerId, TenantId, with_causes};
 use portero_pg::{
     Class, EndError, MARK_PREFIX, Session, TENANT_SESSION, classify, connect, database_mark, ident, literal,

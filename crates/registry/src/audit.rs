@@ -180,8 +180,12 @@ pub struct AuditRow {
 pub struct AuditFilter {
     /// Of tenants that were called this then.
     pub subdomain: Option<String>,
+    /// Of this tenant, whatever it was called.
+    pub tenant: Option<TenantId>,
     /// By actors of this name.
     pub actor: Option<String>,
+    /// This was done.
+    pub verb: Option<String>,
     /// Not before this.
     pub since: Option<OffsetDateTime>,
     /// Numbered below this: to go on from the last row of a list.
@@ -342,8 +346,17 @@ impl Registry {
                  FROM audit
                  WHERE ($1::text IS NULL OR subdomain = $1) AND ($2::text IS NULL OR actor = $2)
                    AND ($3::timestamptz IS NULL OR at >= $3) AND ($4::bigint IS NULL OR seq < $4)
+                   AND ($6::uuid IS NULL OR tenant_id = $6) AND ($7::text IS NULL OR verb = $7)
                  ORDER BY seq DESC LIMIT $5",
-                &[&filter.subdomain, &filter.actor, &filter.since, &filter.before, &limit],
+                &[
+                    &filter.subdomain,
+                    &filter.actor,
+                    &filter.since,
+                    &filter.before,
+                    &limit,
+                    &filter.tenant.map(TenantId::uuid),
+                    &filter.verb,
+                ],
             )
             .await?;
         Ok(rows.iter().map(AuditRow::from_row).collect())

@@ -2,6 +2,7 @@
 
 use crate::{JobStatus, Registry, Result, TenantRow};
 use portero_kernel::{JobId, ServerId, TenantId};
+use std::collections::BTreeSet;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -182,6 +183,17 @@ impl Registry {
             (JobStatus::Stuck.as_str(), counted.get(2)),
             ("failing", failing),
         ])
+    }
+
+    /// Those of these tenants that are there; the others were purged, or never came to be.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn tenants_there(&self, ids: &[TenantId]) -> Result<BTreeSet<TenantId>> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        let sql = "SELECT id FROM tenants WHERE id = ANY($1)";
+        let rows = self.client().await?.query(sql, &[&ids]).await?;
+        Ok(rows.iter().map(|row| TenantId::from(row.get::<_, Uuid>(0))).collect())
     }
 
     /// How many jobs there are in each state that is not a good end.

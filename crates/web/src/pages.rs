@@ -3,6 +3,7 @@
 //! Texts given to a page are escaped when rendered. Links given to a page (`href` fields) come from the platform's own
 //! settings and routes, never from a visitor.
 
+mod audit;
 mod budget;
 mod confirm;
 mod console;
@@ -16,17 +17,18 @@ mod operator_login;
 mod progress;
 mod signup;
 
+pub use audit::{AuditPage, DeedRow};
 pub use budget::{BudgetPage, Checkouts, Lease, ServerBudget, Took, TopTenant};
 pub use confirm::{ConfirmPage, LetterPage, SentPage};
 pub use console::{
-    Act, ActPage, Connections, DeedRow, Glance, JobPage, JobRow, JobsPage, OverviewPage, ServerRow,
-    ServersPage, StepRow, TenantPage, TenantRow, TenantsPage, TroubleRow,
+    Act, ActPage, Connections, FormerName, Glance, JobPage, JobRow, JobsPage, OverviewPage, ServerRow,
+    ServersPage, SparesRow, StepRow, TenantPage, TenantRow, TenantsPage, TroubleRow,
 };
 pub use frame::Frame;
 pub use home::{AddUser, AddUserErrors, HomePage, Me, UserRow};
 pub use landing::LandingPage;
 pub use login::LoginPage;
-pub use mailbox::{MailLine, MailPage, MailboxPage};
+pub use mailbox::{MailLine, MailPage, Mailbox, MailboxPage};
 pub use message::{Action, MessagePage};
 pub use operator_login::{OperatorLoginPage, OperatorLoginState};
 pub use progress::{JobStatus, ProgressPage, Step};

@@ -16,7 +16,11 @@ pub use mailbox::{MAILBOX, mail_html, mail_page, mailbox_page};
 pub use operators::{ENTER, configure_operators};
 pub use problem::problem_page;
 
-use crate::{Lang, Template, assets, content_security_policy, text::Notice};
+use crate::{
+    Lang, Template, assets, content_security_policy,
+    pages::{Frame, Mailbox},
+    text::{Notice, console::Section},
+};
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time::Duration},
@@ -88,6 +92,8 @@ struct Visit {
     notice: Option<Notice>,
     secure: bool,
     policy: String,
+    /// Whether the console's menu leads to the mailbox.
+    mailbox: Mailbox,
 }
 
 impl Visit {
@@ -118,7 +124,18 @@ impl Visit {
             notice,
             secure,
             policy: content_security_policy(elsewhere.as_deref()),
+            mailbox: request.app_data::<web::Data<Mailbox>>().map_or(Mailbox::Hidden, |mailbox| ***mailbox),
         }
+    }
+
+    /// What stands around a page of the operators' console.
+    fn console<'a>(
+        &self,
+        path: &'a str,
+        section: impl Into<Option<Section>>,
+        operator: Option<&'a str>,
+    ) -> Frame<'a> {
+        Frame::console(self.lang, path, section.into(), operator, self.mailbox)
     }
 
     /// A page as an answer.

@@ -124,7 +124,8 @@
         one("small", line).textContent = word;
       }
       bar.value = all("[data-status=done]", steps).length;
-      if (status === "failed") location.reload();
+      const takenBack = (now ?? []).some((step) => step.status === "undoing" || step.status === "undone");
+      if (status === "failed" || (takenBack && job.dataset.status === "running")) return location.reload();
       if (status !== "done") return;
       bar.value = bar.max;
       job.dataset.status = "done";
@@ -137,7 +138,7 @@
 
     if (job.dataset.status === "done") {
       goIn();
-    } else if (job.dataset.status === "running") {
+    } else if (job.dataset.status === "running" || job.dataset.status === "undoing") {
       const source = new EventSource(events);
       source.addEventListener("job", (event) => {
         const news = JSON.parse(event.data);

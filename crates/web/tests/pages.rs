@@ -108,11 +108,23 @@ fn members_get_no_actions_and_the_last_administrator_stays() {
 }
 
 #[test]
+fn a_removal_that_is_stuck_is_not_said_to_be_taken_back() {
+    for lang in Lang::ALL {
+        let pages = samples::pages(lang).unwrap();
+        let (_, html) = pages.into_iter().find(|(name, _)| name == "console-job-stuck").unwrap();
+        let w = lang.words().console;
+        let text = |text: &str| html.contains(&text.replace('\'', "&#39;"));
+        assert!(text(w.stuck_purge_text) && !text(w.stuck_text), "{lang:?}");
+    }
+}
+
+#[test]
 fn pages_that_wait_refresh_without_the_script() {
     for (name, html, _) in all_pages() {
         let refreshes = html.contains("http-equiv=\"refresh\"");
         let waits = [
             "progress-running",
+            "progress-undoing",
             "progress-done",
             "message-tenant-provisioning",
             "message-tenant-upgrading",

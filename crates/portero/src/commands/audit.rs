@@ -47,7 +47,7 @@ pub(crate) async fn run(
     let control = direct(settings)?.control;
     match command {
         AuditCommand::List { tenant, actor, since, limit } => {
-            let filter = AuditFilter { subdomain: tenant, actor, since, before: None };
+            let filter = AuditFilter { subdomain: tenant, actor, since, ..AuditFilter::default() };
             list(&control.audit(&filter, limit).await?, output);
             Ok(ExitCode::SUCCESS)
         }

@@ -2,7 +2,7 @@
 //! privileges as in production: its own role, no superuser.
 
 use crate::{
-    application::{Application, Mailbox, Plan, listen},
+    application::{Application, Plan, listen},
     commands::asked_to_stop,
     output::{Failure, Output},
     settings::Settings,
@@ -14,6 +14,7 @@ use portero_devpg::{Binaries, Cluster, ClusterOptions, DevPgError};
 use portero_edge::{FairUse, Limits};
 use portero_kernel::{ExposeSecret, HostName, SecretString, Site};
 use portero_pg::{connect, hardened, ident, literal, scram_verifier};
+use portero_web::pages::Mailbox;
 use serde::{Deserialize, Serialize};
 use std::{
     fs,

@@ -1,7 +1,7 @@
 //! `portero serve`: production, by the settings, on a PostgreSQL that is there.
 
 use crate::{
-    application::{Application, Mailbox, Plan, listen},
+    application::{Application, Plan, listen},
     commands::{asked_to_stop, required_key, site},
     output::{Failure, Output},
     settings::Settings,
@@ -9,6 +9,7 @@ use crate::{
 use anyhow::anyhow;
 use portero_control::SignUpMode;
 use portero_edge::{FairUse, Limits};
+use portero_web::pages::Mailbox;
 use std::process::ExitCode;
 
 /// Sign-ups that one address may begin in an hour, unless set.

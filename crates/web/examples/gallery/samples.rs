@@ -1,11 +1,12 @@
 //! Every page with something in it, friendly and hostile: for the gallery, and for the tests.
 
 use portero_web::pages::{
-    Action, AddUser, AddUserErrors, BudgetPage, Checkouts, ConfirmPage, Frame, HomePage, JobStatus,
-    LandingPage, Lease, LoginPage, MailLine, MailboxPage, Me, MessagePage, OperatorLoginPage,
-    OperatorLoginState, ProgressPage, SentPage, ServerBudget, SignupErrors, SignupPage, SignupValues,
-    SignupWay, Step, Took, TopTenant, UserRow,
+    Action, AddUser, AddUserErrors, AuditPage, BudgetPage, Checkouts, ConfirmPage, DeedRow, Frame, HomePage,
+    JobPage, JobRow, JobStatus, LandingPage, Lease, LoginPage, MailLine, Mailbox, MailboxPage, Me,
+    MessagePage, OperatorLoginPage, OperatorLoginState, ProgressPage, SentPage, ServerBudget, SignupErrors,
+    SignupPage, SignupValues, SignupWay, Step, StepRow, Took, TopTenant, UserRow,
 };
+use portero_web::text::console::Section;
 use portero_web::text::{Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, Trouble, Way};
 use portero_web::{Lang, RenderError, Template};
 
@@ -53,7 +54,8 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
         subject: HOSTILE.to_owned(),
         written: "2026-01-01T00:00:00Z".to_owned(),
     };
-    let frame = Frame::apex(lang, "/mailbox");
+    let section = Some(Section::Mailbox);
+    let frame = Frame::console(lang, "/mailbox", section, Some(HOSTILE), Mailbox::Shown);
     add("mailbox", MailboxPage { frame, mails: vec![line(Some(HOSTILE)), line(None)] }.render())?;
     add("mailbox-empty", MailboxPage { frame, mails: Vec::new() }.render())?;
 
@@ -62,6 +64,8 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
     add("progress-running", progress(lang, "Acme", ADDRESS, &under_way, JobStatus::Running).render())?;
     let done: Vec<_> = portero_web::text::StepKey::ALL.iter().map(|key| (key.code(), "done")).collect();
     add("progress-done", progress(lang, "Acme", ADDRESS, &done, JobStatus::Done).render())?;
+    let taken_back = [("reserve", "undoing"), ("database_cleanup", "undone")];
+    add("progress-undoing", progress(lang, "Acme", ADDRESS, &taken_back, JobStatus::Undoing).render())?;
     let undone =
         [("reserve", "undone"), ("database_cleanup", "undone"), ("claim_or_create_database", "failed")];
     let failed = JobStatus::Failed { message: None, retry_href: "/signup" };
@@ -93,10 +97,64 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
     add("budget-still", budget(lang, vec![server(HOSTILE)], false).render())?;
     add("budget-empty", budget(lang, Vec::new(), false).render())?;
 
+    add("console-audit", audit(lang, vec![deed("tenant.rename"), deed("of.another-world")]).render())?;
+    add("console-audit-empty", audit(lang, Vec::new()).render())?;
+    add("console-job-stuck", stuck_job(lang, "purge_tenant").render())?;
+
     for problem in Problem::ALL {
         add(&format!("message-{}", problem.code()), message(lang, *problem).render())?;
     }
     Ok(pages)
+}
+
+fn audit(lang: Lang, deeds: Vec<DeedRow>) -> AuditPage<'static> {
+    let frame = Frame::console(lang, "/console/audit", Some(Section::Audit), Some("ana"), Mailbox::Hidden);
+    let next_href = Some("/console/audit?before=1".to_owned());
+    AuditPage { frame, company: HOSTILE, who: HOSTILE, what: HOSTILE, deeds, next_href, is_later: true }
+}
+
+fn deed(verb: &str) -> DeedRow {
+    DeedRow {
+        at: "2026-01-31T09:05:00Z".to_owned(),
+        actor: HOSTILE.to_owned(),
+        actor_kind: "cli".to_owned(),
+        verb: verb.to_owned(),
+        details: vec![HOSTILE.to_owned(), LONG.to_owned()],
+        company: Some(LONG.to_owned()),
+        company_href: Some("/console/audit?company=x".to_owned()),
+        outcome: "refused".to_owned(),
+        error: Some(HOSTILE.to_owned()),
+        address: None,
+    }
+}
+
+fn stuck_job(lang: Lang, kind: &str) -> JobPage<'static> {
+    let step = |name: &str, state: &str, error: Option<&str>| StepRow {
+        name: name.to_owned(),
+        state: state.to_owned(),
+        attempts: 41,
+        span: Some((0, 1200)),
+        error: error.map(str::to_owned),
+    };
+    JobPage {
+        frame: Frame::console(lang, "/console/jobs/x", Some(Section::Jobs), Some("ana"), Mailbox::Hidden),
+        notice: None,
+        refused: None,
+        job: JobRow {
+            id: JOB.to_owned(),
+            kind: kind.to_owned(),
+            subdomain: LONG.to_owned(),
+            tenant_href: "/console/audit?company=x".to_owned(),
+            state: "stuck".to_owned(),
+            created: "2026-01-31T09:05:00Z".to_owned(),
+            took_ms: 1200,
+            done: 1,
+            steps: 2,
+            error: Some(HOSTILE.to_owned()),
+            is_worked_on: false,
+        },
+        steps: vec![step("fence", "done", None), step("drop_role", "failed", Some(HOSTILE))],
+    }
 }
 
 fn landing<'a>(lang: Lang, find_value: &'a str, find_error: Option<&'a str>) -> LandingPage<'a> {

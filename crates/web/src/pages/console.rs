@@ -1,10 +1,10 @@
 //! The operators' console: is all well, companies, jobs, servers; and a page for each act that wants to be thought about.
 //! The pages are given what they show and know neither the registry nor the router.
 
-use super::{Frame, ServerBudget};
+use super::{DeedRow, Frame, ServerBudget};
 use crate::text::{
     Breaker, Lang, StepKey,
-    console::{JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble},
+    console::{JobKind, JobState, Order, Outcome, PurgeStep, Refused, Section, TenantState, Trouble},
 };
 use askama::Template;
 
@@ -138,27 +138,23 @@ pub struct TenantPage<'a> {
     pub weight: u8,
     /// When it was deleted, and until when its data is kept, in RFC 3339.
     pub deleted: Option<(String, String)>,
-    /// Names that it gave up.
-    pub former: Vec<String>,
+    /// Names that it gave up; until when each leads on, and until when it is nobody's, in RFC 3339.
+    pub former: Vec<FormerName>,
     /// Its last jobs.
     pub jobs: Vec<JobRow>,
     /// What was last done to it.
     pub deeds: Vec<DeedRow>,
 }
 
-/// Something that was done, from the audit log.
+/// A name that a company gave up.
 #[derive(Debug, Clone)]
-pub struct DeedRow {
-    /// When, in RFC 3339.
-    pub at: String,
-    /// By whom.
-    pub actor: String,
-    /// What, by its code.
-    pub verb: String,
-    /// `done`, `refused` or `failed`.
-    pub outcome: String,
-    /// From where.
-    pub address: Option<String>,
+pub struct FormerName {
+    /// The name.
+    pub subdomain: String,
+    /// Until when it leads on, in RFC 3339; nothing once it doesn't.
+    pub leads_until: Option<String>,
+    /// Until when nobody else may have it, in RFC 3339.
+    pub kept_until: String,
 }
 
 /// Something that wants to be thought about.
@@ -227,8 +223,8 @@ pub struct JobRow {
     pub kind: String,
     /// For which company.
     pub subdomain: String,
-    /// Where that company is, if it is still there to be looked at.
-    pub tenant_id: String,
+    /// Where that company is looked at; its history, where it isn't there any more.
+    pub tenant_href: String,
     /// Its state's code.
     pub state: String,
     /// When it was asked for, in RFC 3339.
@@ -299,8 +295,23 @@ pub struct ServerRow {
     pub tenants: i64,
     /// The connections that they may hold together.
     pub capacity: Option<usize>,
+    /// Its version of PostgreSQL; nothing where it didn't say.
+    pub version: Option<String>,
+    /// Its databases made ahead; nothing where nobody has looked after them yet.
+    pub spares: Option<SparesRow>,
     /// What its connections are doing, as this process sees it.
     pub budget: Option<ServerBudget>,
+}
+
+/// A server's databases made ahead.
+#[derive(Debug, Clone)]
+pub struct SparesRow {
+    /// Those that can be given away.
+    pub ready: i64,
+    /// How many are kept.
+    pub wanted: i64,
+    /// Why no more are made, as the registry has it, where that wants somebody.
+    pub stopped: Option<String>,
 }
 
 impl OverviewPage<'_> {
@@ -365,6 +376,19 @@ impl TenantPage<'_> {
 
     fn took(&self, job: &JobRow) -> String {
         took(self.frame.lang, job.took_ms)
+    }
+
+    /// Until when a name leads here, or is nobody's, in words.
+    fn until(&self, name: &FormerName) -> String {
+        let w = self.frame.w;
+        match &name.leads_until {
+            Some(until) => (w.console.leads_until)(&w.day(until)),
+            None => (w.console.nobodys_until)(&w.day(&name.kept_until)),
+        }
+    }
+
+    fn shows_company(&self) -> bool {
+        false
     }
 }
 
@@ -434,6 +458,12 @@ impl JobPage<'_> {
         self.job.state == JobState::Stuck.code()
     }
 
+    /// A removal goes forward only: what to do about it is another thing.
+    fn stuck_text(&self) -> &'static str {
+        let w = self.frame.w.console;
+        if self.job.kind == JobKind::PurgeTenant.code() { w.stuck_purge_text } else { w.stuck_text }
+    }
+
     fn is_open(&self) -> bool {
         matches!(self.job.state.as_str(), "running" | "undoing")
     }
@@ -448,14 +478,16 @@ impl JobPage<'_> {
 
     /// A step in words; one of a workflow that has none is called as in the log.
     fn step_name<'s>(&self, step: &'s StepRow) -> &'s str {
-        let made = StepKey::from_code(&step.name).map(|key| self.frame.w.step(key));
+        let made = StepKey::from_code(&step.name).map(|key| self.frame.w.console.create_step(key));
         let removed = || PurgeStep::from_code(&step.name).map(|key| self.frame.w.console.purge_step(key));
         made.or_else(removed).unwrap_or(&step.name)
     }
 
     fn step_state<'s>(&self, step: &'s StepRow) -> &'s str {
-        let state = if step.state == "undoing" { "undone" } else { step.state.as_str() };
-        crate::text::StepStatus::from_code(state)
+        if step.state == "undoing" {
+            return self.frame.w.console.step_undoing;
+        }
+        crate::text::StepStatus::from_code(&step.state)
             .map_or(step.state.as_str(), |status| self.frame.w.step_status(status))
     }
 

@@ -1,6 +1,7 @@
 //! What stands around every page: the language, the head with its links, the header and the footer.
 
 use crate::assets;
+use crate::pages::Mailbox;
 use crate::text::{Lang, Words, console::Section};
 
 /// The surroundings of a page.
@@ -14,7 +15,9 @@ pub struct Frame<'a> {
     pub(crate) apex: &'a str,
     /// Whose house it is, on a tenant's host.
     pub(crate) company: Option<&'a str>,
-    /// Which part of the operators' console it is.
+    /// The parts of the operators' console, if it is a page of that.
+    pub(crate) sections: &'static [Section],
+    /// Which of them it is.
     pub(crate) section: Option<Section>,
     /// The operator who is logged in.
     pub(crate) operator: Option<&'a str>,
@@ -31,6 +34,7 @@ impl<'a> Frame<'a> {
             path: own_path(path),
             apex: "/",
             company: None,
+            sections: &[],
             section: None,
             operator: None,
         }
@@ -46,6 +50,7 @@ impl<'a> Frame<'a> {
             path: own_path(path),
             apex: apex_url,
             company: Some(company),
+            sections: &[],
             section: None,
             operator: None,
         }
@@ -60,19 +65,34 @@ impl<'a> Frame<'a> {
             path: own_path(path),
             apex: apex_url,
             company: None,
+            sections: &[],
             section: None,
             operator: None,
         }
     }
 
-    /// A page of the operators' console, for whoever is logged in there.
+    /// A page of the operators' console, for whoever is logged in there. One that isn't there is of no part of it.
     #[must_use]
-    pub fn console(lang: Lang, path: &'a str, section: Section, operator: Option<&'a str>) -> Self {
-        Self { apex: "/console", section: Some(section), operator, ..Self::apex(lang, path) }
+    pub fn console(
+        lang: Lang,
+        path: &'a str,
+        section: Option<Section>,
+        operator: Option<&'a str>,
+        mailbox: Mailbox,
+    ) -> Self {
+        let sections = match mailbox {
+            Mailbox::Shown => Section::ALL,
+            Mailbox::Hidden => WITHOUT_MAILBOX,
+        };
+        Self { apex: "/console", sections, section, operator, ..Self::apex(lang, path) }
     }
 
     pub(crate) fn sections(&self) -> impl Iterator<Item = (Section, &'static str)> {
-        Section::ALL.iter().map(|section| (*section, section.path()))
+        self.sections.iter().map(|section| (*section, section.path()))
+    }
+
+    pub(crate) fn is_section(&self, section: Section) -> bool {
+        self.section == Some(section)
     }
 
     pub(crate) fn css(&self) -> &'static str {
@@ -92,6 +112,15 @@ impl<'a> Frame<'a> {
     }
 }
 
+const WITHOUT_MAILBOX: &[Section] = &[
+    Section::Overview,
+    Section::Tenants,
+    Section::Jobs,
+    Section::Servers,
+    Section::Connections,
+    Section::Audit,
+];
+
 impl Section {
     /// Where it is.
     const fn path(self) -> &'static str {
@@ -101,6 +130,8 @@ impl Section {
             Self::Jobs => "/console/jobs",
             Self::Servers => "/console/servers",
             Self::Connections => "/budget",
+            Self::Audit => "/console/audit",
+            Self::Mailbox => "/mailbox",
         }
     }
 }

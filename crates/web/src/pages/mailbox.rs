@@ -3,6 +3,15 @@
 use super::Frame;
 use askama::Template;
 
+/// Who may read mails that are not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mailbox {
+    /// Whoever runs the platform, in the console: for development.
+    Shown,
+    /// Nobody.
+    Hidden,
+}
+
 /// All mails, the newest first.
 #[derive(Debug, Clone, Template)]
 #[template(path = "mailbox.html")]

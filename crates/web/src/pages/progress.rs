@@ -37,6 +37,8 @@ pub struct Step {
 pub enum JobStatus<'a> {
     /// Under way.
     Running,
+    /// It can't go on, and what was begun is being taken back.
+    Undoing,
     /// Done: the door is open.
     Done,
     /// It can't go on.
@@ -67,10 +69,11 @@ impl Step {
 }
 
 impl ProgressPage<'_> {
-    /// As the job says it: `running`, `done`, `failed`.
+    /// As the job says it: `running`, `done`, `failed`; and `undoing`, which its steps say.
     fn status_code(&self) -> &'static str {
         match self.status {
             JobStatus::Running => "running",
+            JobStatus::Undoing => "undoing",
             JobStatus::Done => "done",
             JobStatus::Failed { .. } => "failed",
         }
@@ -81,7 +84,7 @@ impl ProgressPage<'_> {
         let title = match self.status {
             JobStatus::Running => w.running_title,
             JobStatus::Done => w.done_title,
-            JobStatus::Failed { .. } => w.failed_title,
+            JobStatus::Undoing | JobStatus::Failed { .. } => w.failed_title,
         };
         title(self.company)
     }
@@ -99,7 +102,7 @@ impl ProgressPage<'_> {
         match self.status {
             JobStatus::Running => "working",
             JobStatus::Done => "open",
-            JobStatus::Failed { .. } => "shut",
+            JobStatus::Undoing | JobStatus::Failed { .. } => "shut",
         }
     }
 }

@@ -83,11 +83,13 @@ async fn find_job(control: &Control, id: &str) -> Result<JobView, Problem> {
 }
 
 async fn progress(
+    request: HttpRequest,
     visit: Visit,
     control: web::Data<Control>,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let job = find_job(&control, &id).await?;
+    let retry_href = signup::form_again(&request);
     let page = ProgressPage {
         frame: Frame::apex(visit.lang, &visit.path),
         job: &id,
@@ -95,9 +97,12 @@ async fn progress(
         address: spoken(&job.url),
         steps: Step::of_signup(job.steps.iter().map(|step| (step.name.as_str(), step.status))),
         status: match job.status {
+            "running" if job.steps.iter().any(|step| matches!(step.status, "undoing" | "undone")) => {
+                JobStatus::Undoing
+            }
             "running" => JobStatus::Running,
             "done" => JobStatus::Done,
-            _ => JobStatus::Failed { message: None, retry_href: "/signup" },
+            _ => JobStatus::Failed { message: None, retry_href: &retry_href },
         },
     };
     visit.page(StatusCode::OK, &page)

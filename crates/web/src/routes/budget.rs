@@ -2,7 +2,7 @@
 
 use super::Visit;
 use crate::{
-    pages::{BudgetPage, Frame, ServerBudget},
+    pages::{BudgetPage, ServerBudget},
     text::console::Section,
 };
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
@@ -23,7 +23,7 @@ pub fn budget_page(
 ) -> Result<HttpResponse, Problem> {
     let visit = Visit::of(request);
     let live = !request.query_string().split('&').any(|pair| pair == "live=no");
-    let frame = Frame::console(visit.lang, BUDGET, Section::Connections, Some(&operator.name));
+    let frame = visit.console(BUDGET, Section::Connections, Some(&operator.name));
     let page = BudgetPage { frame, servers, live };
     visit.page(StatusCode::OK, &page)
 }

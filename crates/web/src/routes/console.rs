@@ -2,6 +2,7 @@
 //! operators' listener; that the page that asks is the console's own is seen to by that listener's door.
 
 mod acts;
+mod audit;
 mod rows;
 
 use super::Visit;
@@ -25,11 +26,11 @@ use actix_web::{
 };
 use portero_admin_api::Operator;
 use portero_control::{
-    Control, FailingJob, JobError, JobQuery, Overview, Rounds, TenantFilter, TenantLine, TenantOrder,
+    Control, FailingJob, JobError, JobLine, JobQuery, Overview, Rounds, TenantFilter, TenantLine, TenantOrder,
 };
 use portero_edge::{Edge, Kind, Problem, read};
 use portero_kernel::{JobId, Subdomain, TenantId};
-use rows::{deed_row, job_row, rfc3339, step_rows, tenant_row};
+use rows::{former_name, job_row, rfc3339, spares_row, step_rows, tenant_row};
 use serde::Deserialize;
 use std::{collections::BTreeMap, pin::Pin};
 use time::OffsetDateTime;
@@ -55,6 +56,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/console/tenants/{id}").route(read().to(tenant)))
         .service(web::resource("/console/jobs").route(read().to(jobs)))
         .service(web::resource("/console/jobs/{id}").route(read().to(job)))
+        .service(web::resource(audit::AUDIT).route(read().to(audit::audit)))
         .configure(acts::configure);
 }
 
@@ -91,7 +93,7 @@ impl Desk {
     }
 
     fn frame<'a>(&'a self, path: &'a str, section: Section) -> Frame<'a> {
-        Frame::console(self.visit.lang, path, section, Some(&self.operator.name))
+        self.visit.console(path, section, Some(&self.operator.name))
     }
 
     fn outcome(&self) -> Option<Outcome> {
@@ -119,6 +121,12 @@ impl Desk {
     async fn tenant(&self, id: &str) -> Result<TenantLine, Problem> {
         let id: TenantId = id.parse().map_err(|_| Problem::new(Kind::NotFound))?;
         self.control().tenant_line(id).await?.ok_or(Problem::new(Kind::NotFound))
+    }
+
+    async fn job_rows(&self, jobs: Vec<JobLine>) -> Result<Vec<crate::pages::JobRow>, Problem> {
+        let ids: Vec<TenantId> = jobs.iter().map(|job| job.tenant).collect();
+        let there = self.control().tenants_there(&ids).await?;
+        Ok(jobs.into_iter().map(|job| job_row(job, &there)).collect())
     }
 
     async fn tenant_rows(&self, tenants: Vec<TenantLine>) -> Result<Vec<crate::pages::TenantRow>, Problem> {
@@ -332,9 +340,9 @@ async fn tenant(desk: Desk, id: web::Path<String>) -> Result<HttpResponse, Probl
     let (jobs, _) = desk.control().jobs_listed(&query, JOBS_OF_TENANT).await?;
     let rows = desk.tenant_rows(vec![line.clone()]).await?;
     let path = format!("/console/tenants/{}", line.id);
-    let former: Vec<String> =
-        more.iter().flat_map(|more| more.former.iter().map(|one| one.subdomain.clone())).collect();
-    let names: Vec<String> = former.iter().cloned().chain([line.subdomain.clone()]).collect();
+    let former: Vec<_> = more.iter().flat_map(|more| more.former.iter().map(former_name)).collect();
+    let names: Vec<String> =
+        former.iter().map(|name| name.subdomain.clone()).chain([line.subdomain.clone()]).collect();
     let deeds = desk.control().audit_of(&names, DEEDS_OF_TENANT).await?;
     let page = TenantPage {
         frame: desk.frame(&path, Section::Tenants),
@@ -349,8 +357,8 @@ async fn tenant(desk: Desk, id: web::Path<String>) -> Result<HttpResponse, Probl
             Some((rfc3339(more.deleted_at?), more.purge_after.map(rfc3339).unwrap_or_default()))
         }),
         former,
-        deeds: deeds.into_iter().map(deed_row).collect(),
-        jobs: jobs.into_iter().map(job_row).collect(),
+        deeds: desk.deed_rows(deeds).await?,
+        jobs: desk.job_rows(jobs).await?,
     };
     desk.page(&page)
 }
@@ -381,7 +389,7 @@ async fn jobs(desk: Desk, query: web::Query<JobsQuery>) -> Result<HttpResponse, 
     let page = JobsPage {
         frame: desk.frame("/console/jobs", Section::Jobs),
         state: &query.state,
-        jobs: jobs.into_iter().map(job_row).collect(),
+        jobs: desk.job_rows(jobs).await?,
         next_href,
         is_later: after.is_some(),
     };
@@ -394,13 +402,14 @@ async fn job(desk: Desk, id: web::Path<String>) -> Result<HttpResponse, Problem>
         JobError::Registry(error) => error.into(),
         _ => Problem::new(Kind::NotFound),
     })?;
+    let there = desk.control().tenants_there(&[job.tenant]).await?;
     let path = format!("/console/jobs/{id}");
     let page = JobPage {
         frame: desk.frame(&path, Section::Jobs),
         notice: desk.outcome(),
         refused: desk.refused(),
         steps: step_rows(&job),
-        job: rows::job_with_steps(job),
+        job: rows::job_with_steps(job, &there),
     };
     desk.page(&page)
 }
@@ -418,17 +427,21 @@ pub async fn servers_page(
     let mut budgets: BTreeMap<String, ServerBudget> =
         budgets.into_iter().map(|budget| (budget.name.clone(), budget)).collect();
     let servers = operator.control().servers().await?;
+    let mut versions = operator.control().server_versions().await?;
+    let mut spares = operator.control().spares().await?;
     let servers = servers
         .into_iter()
         .map(|server| ServerRow {
             is_active: server.status == "active",
             tenants: server.tenants,
             capacity: server.capacity,
+            version: versions.remove(&server.id),
+            spares: spares.remove(&server.id).and_then(spares_row),
             address: server.address,
             budget: budgets.remove(&server.name),
             name: server.name,
         })
         .collect();
-    let frame = Frame::console(visit.lang, SERVERS, Section::Servers, Some(&operator.name));
+    let frame = visit.console(SERVERS, Section::Servers, Some(&operator.name));
     visit.page(StatusCode::OK, &ServersPage { frame, servers })
 }

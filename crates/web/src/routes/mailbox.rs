@@ -1,7 +1,10 @@
 //! The mailbox of development, on the operators' listener: whoever has that answers with it, where mails aren't sent.
 
 use super::Visit;
-use crate::pages::{Frame, MailLine, MailPage, MailboxPage};
+use crate::{
+    pages::{MailLine, MailPage, MailboxPage},
+    text::console::Section,
+};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -11,6 +14,7 @@ use actix_web::{
         },
     },
 };
+use portero_admin_api::Operator;
 use portero_control::MailRow;
 use portero_edge::{Kind, Problem};
 use time::format_description::well_known::Rfc3339;
@@ -25,7 +29,11 @@ const MAIL_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-
 ///
 /// # Errors
 /// The page can't be drawn.
-pub fn mailbox_page(request: &HttpRequest, mails: Vec<MailRow>) -> Result<HttpResponse, Problem> {
+pub fn mailbox_page(
+    request: &HttpRequest,
+    operator: &Operator,
+    mails: Vec<MailRow>,
+) -> Result<HttpResponse, Problem> {
     let visit = Visit::of(request);
     let mails = mails.into_iter().map(|row| {
         let (to, subject) = match row.mail {
@@ -35,7 +43,8 @@ pub fn mailbox_page(request: &HttpRequest, mails: Vec<MailRow>) -> Result<HttpRe
         let written = row.created_at.format(&Rfc3339).unwrap_or_default();
         MailLine { href: format!("{MAILBOX}/{}", row.id), to, subject, written }
     });
-    let page = MailboxPage { frame: Frame::apex(visit.lang, MAILBOX), mails: mails.collect() };
+    let frame = visit.console(MAILBOX, Section::Mailbox, Some(&operator.name));
+    let page = MailboxPage { frame, mails: mails.collect() };
     visit.page(StatusCode::OK, &page).map(kept_to_itself)
 }
 
@@ -43,14 +52,18 @@ pub fn mailbox_page(request: &HttpRequest, mails: Vec<MailRow>) -> Result<HttpRe
 ///
 /// # Errors
 /// There is none, or what it said was erased.
-pub fn mail_page(request: &HttpRequest, row: Option<MailRow>) -> Result<HttpResponse, Problem> {
+pub fn mail_page(
+    request: &HttpRequest,
+    operator: &Operator,
+    row: Option<MailRow>,
+) -> Result<HttpResponse, Problem> {
     let nothing = Problem::new(Kind::NotFound);
     let Some((id, mail)) = row.and_then(|row| Some((row.id, row.mail?))) else { return Err(nothing) };
     let visit = Visit::of(request);
     let visit = Visit { policy: format!("{}; frame-src 'self'", visit.policy), ..visit };
     let (path, html_href) = (format!("{MAILBOX}/{id}"), format!("{MAILBOX}/{id}/html"));
     let page = MailPage {
-        frame: Frame::apex(visit.lang, &path),
+        frame: visit.console(&path, Section::Mailbox, Some(&operator.name)),
         to: &mail.to,
         subject: &mail.letter.subject,
         lines: mail.letter.text.lines().filter(|line| !line.is_empty()).collect(),

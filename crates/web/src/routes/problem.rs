@@ -7,21 +7,26 @@ use crate::{
     text::{Problem as Words, Way},
 };
 use actix_web::{HttpMessage, HttpRequest, http::Method, web};
-use portero_edge::{Edge, Host, Kind, Problem, ProblemPage, TenantCtx};
+use portero_edge::{Edge, Host, Kind, OPERATORS_LOGIN, OperatorsHost, Problem, ProblemPage, TenantCtx};
 
 /// Draws a problem as a page in the visitor's language.
 #[must_use]
 pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) -> ProblemPage {
     let visit = Visit::of(request);
-    let apex = request.app_data::<web::Data<Edge>>().map(|edge| edge.site.apex_url()).unwrap_or_default();
+    let edge = request.app_data::<web::Data<Edge>>();
+    let apex = edge.map(|edge| edge.site.apex_url()).unwrap_or_default();
     let tenant = TenantCtx::of(request).ok();
     let words = words_for(problem.kind);
+    let console = OperatorsHost::of(request).is_some();
     let frame = match &tenant {
+        // Whoever may not be here is shown no way further in.
+        None if console && !is_shut_out(problem.kind) => visit.console(&visit.path, None, None),
         Some(tenant) => Frame::tenant(visit.lang, &visit.path, tenant.name().as_str(), &apex),
         None => Frame::elsewhere(visit.lang, &visit.path, &apex),
     };
     let signup = format!("{apex}/signup");
     let action = match problem.kind {
+        Kind::Unauthorized if console => Some(Action { way: Way::Login, href: OPERATORS_LOGIN }),
         Kind::TenantNotFound | Kind::LinkSpent => Some(Action { way: Way::Signup, href: &signup }),
         Kind::Unauthorized | Kind::WrongCredentials => Some(Action { way: Way::Login, href: "/login" }),
         Kind::HostInvalid | Kind::TenantDeleted => Some(Action { way: Way::Home, href: &apex }),
@@ -37,12 +42,14 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
         _ => None,
     };
     let shows_id = problem.kind.status().is_server_error();
-    // Nobody's address is shown over the shut door; it is a host name, with nothing in it to mistrust.
+    // Nobody's address is shown over the shut door, with the port that browsers see; it is a host name, with nothing in it
+    // to mistrust.
+    let port = edge.and_then(|edge| edge.site.port).map(|port| format!(":{port}")).unwrap_or_default();
     let nobodys = request
         .extensions()
         .get::<Host>()
         .filter(|_| problem.kind == Kind::TenantNotFound)
-        .map(|host| host.0.to_string());
+        .map(|host| host.0.to_string() + &port);
     let page = MessagePage {
         frame,
         problem: words,
@@ -54,6 +61,10 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
     // Rendering writes to a string and has nothing to fail at; the plain title stands in if it does.
     let html = page.render().unwrap_or_else(|_| problem.kind.title().to_owned());
     ProblemPage { html, policy: visit.policy }
+}
+
+const fn is_shut_out(kind: Kind) -> bool {
+    matches!(kind, Kind::HostInvalid | Kind::Misdirected | Kind::CrossOrigin | Kind::Unauthorized)
 }
 
 fn words_for(kind: Kind) -> Words {

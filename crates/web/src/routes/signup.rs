@@ -8,7 +8,7 @@ use crate::{
 };
 use actix_web::{
     HttpRequest, HttpResponse,
-    cookie::time::Duration,
+    cookie::{Cookie, time::Duration},
     http::{StatusCode, header},
     web,
 };
@@ -24,6 +24,8 @@ use portero_tenant_api::TenantApi;
 use serde::Deserialize;
 use uuid::Uuid;
 
+/// By which invitation this browser signed up: should that fail, it is good again, and the form is at its link alone.
+const INVITATION_COOKIE: &str = "portero_invitation";
 /// After how many seconds another try makes sense where too many companies are being made.
 const BUSY_SECS: u32 = 5;
 
@@ -127,6 +129,16 @@ impl Desk {
         Ok(response)
     }
 
+    /// With what is wrong with the name, too: that one can't be had is otherwise told only to a form in order.
+    async fn with_the_name(&self, form: &SignUpForm, error: SignUpError) -> SignUpError {
+        let SignUpError::Invalid(mut errors) = error else { return error };
+        let said = errors.iter().any(|error| error.field == FieldNames::FORM.subdomain);
+        if !said && let Ok(Some(refusal)) = self.control.subdomain_refusal(&form.subdomain).await {
+            errors.push(FieldError { field: FieldNames::FORM.subdomain, refusal });
+        }
+        SignUpError::Invalid(errors)
+    }
+
     fn refused(&self, form: &mut SignUpForm, error: SignUpError) -> Result<HttpResponse, Problem> {
         let busy = Some(u64::from(BUSY_SECS));
         match error {
@@ -223,7 +235,14 @@ async fn sign_up(
         claim: Some(&digest),
     };
     match desk.control.by(newcomer(&request)).sign_up(&asked, FieldNames::FORM, &asking).await {
-        Ok(SignUpOutcome::Begun(begun)) => Ok(desk.begun(&begun, &api, &claim)),
+        Ok(SignUpOutcome::Begun(begun)) => {
+            let mut response = desk.begun(&begun, &api, &claim);
+            if desk.control.sign_up_mode() == SignUpMode::Invite {
+                let cookie = desk.visit.cookie(INVITATION_COOKIE, form.invitation, Duration::hours(1));
+                let _ = response.add_cookie(&cookie);
+            }
+            Ok(response)
+        }
         Ok(SignUpOutcome::MailSent(awaited)) => {
             Ok(see_other(&format!("/signup/sent?subdomain={}", awaited.subdomain)))
         }
@@ -231,6 +250,7 @@ async fn sign_up(
             if desk.control.sign_up_mode() == SignUpMode::Invite {
                 desk.invitation = desk.control.invitation(&form.invitation).await?;
             }
+            let error = desk.with_the_name(&form, error).await;
             desk.refused(&mut form, error)
         }
     }
@@ -305,6 +325,15 @@ async fn confirm(
         Err(SignUpError::Taken(_)) => Err(Problem::new(Kind::Taken)),
         Err(_) => Err(Problem::new(Kind::LinkSpent)),
     }
+}
+
+/// Where the form is once more, for a browser whose sign-up failed.
+pub(super) fn form_again(request: &HttpRequest) -> String {
+    let cookie = request.cookie(INVITATION_COOKIE);
+    // What isn't a token came from elsewhere.
+    let token = cookie.as_ref().map(Cookie::value).filter(|token| SessionSecret::parse(token).is_ok());
+    let query = token.and_then(|token| serde_urlencoded::to_string([("invitation", token)]).ok());
+    query.map_or_else(|| "/signup".to_owned(), |query| format!("/signup?{query}"))
 }
 
 fn new_key() -> String {

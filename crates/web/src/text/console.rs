@@ -3,7 +3,7 @@
 pub(super) mod en;
 pub(super) mod es;
 
-use super::codes::coded;
+use super::codes::{StepKey, coded};
 
 coded! {
     /// A part of the console.
@@ -18,6 +18,10 @@ coded! {
         Servers = "servers",
         /// What the connections are doing.
         Connections = "connections",
+        /// What was done, by whom.
+        Audit = "audit",
+        /// Mails that aren't sent, in development.
+        Mailbox = "mailbox",
     }
 }
 
@@ -178,6 +182,86 @@ coded! {
 }
 
 coded! {
+    /// What was done, by its name in the audit log.
+    Verb {
+        /// A company signed up.
+        TenantSignUp = "tenant.sign-up",
+        /// A company was made by an operator.
+        TenantCreate = "tenant.create",
+        /// A company was paused.
+        TenantPause = "tenant.pause",
+        /// A company was resumed.
+        TenantResume = "tenant.resume",
+        /// A company got another weight.
+        TenantWeight = "tenant.weight",
+        /// A company got another subdomain.
+        TenantRename = "tenant.rename",
+        /// A company was deleted.
+        TenantDelete = "tenant.delete",
+        /// A company was brought back.
+        TenantUndelete = "tenant.undelete",
+        /// A company is removed for good.
+        TenantPurge = "tenant.purge",
+        /// A stuck job goes on.
+        JobRetry = "job.retry",
+        /// A job was given up.
+        JobAbandon = "job.abandon",
+        /// An invitation was made.
+        InvitationCreate = "invitation.create",
+        /// An invitation was taken back.
+        InvitationRevoke = "invitation.revoke",
+        /// A server was added.
+        ServerAdd = "server.add",
+        /// A server takes no new companies.
+        ServerDrain = "server.drain",
+        /// A server takes new companies again.
+        ServerUndrain = "server.undrain",
+        /// The fleet is migrated.
+        MigrationRun = "migration.run",
+        /// A migration goes on.
+        MigrationResume = "migration.resume",
+        /// An operator was added.
+        OperatorAdd = "operator.add",
+        /// An operator was shut out.
+        OperatorDisable = "operator.disable",
+        /// An operator got another token.
+        OperatorRotate = "operator.rotate",
+        /// An operator logged in.
+        OperatorLogin = "operator.login",
+        /// Another site's page asked.
+        CrossOrigin = "security.cross-origin",
+        /// A host that is none.
+        HostInvalid = "security.host-invalid",
+        /// A host that isn't answered to.
+        Misdirected = "security.misdirected",
+        /// Too many requests from one address.
+        RateLimited = "security.rate-limited",
+        /// Too many requests to one company.
+        TenantRateLimited = "security.tenant-rate-limited",
+        /// One company's token at another's door.
+        CrossTenantToken = "security.cross-tenant-token",
+        /// A wrong token of an operator.
+        OperatorRefused = "security.operator-refused",
+    }
+}
+
+coded! {
+    /// What kind of actor did it.
+    ActorKind {
+        /// Somebody at the command line.
+        Cli = "cli",
+        /// An operator, by console or admin API.
+        Operator = "operator",
+        /// A company that signs up.
+        SignUp = "signup",
+        /// Portero by itself.
+        System = "system",
+        /// Nobody that is known.
+        Outsider = "outsider",
+    }
+}
+
+coded! {
     /// An order of the companies.
     Order {
         /// By subdomain.
@@ -265,11 +349,15 @@ pub struct ConsoleWords {
     pub not_worked_on: &'static str,
     pub attempts: fn(i32) -> String,
     pub stuck_text: &'static str,
+    pub stuck_purge_text: &'static str,
+    pub step_undoing: &'static str,
     pub servers_lead: &'static str,
     pub no_servers: &'static str,
     pub companies: &'static str,
     pub capacity: &'static str,
     pub takes_new: &'static str,
+    pub spares: &'static str,
+    pub spares_stopped: &'static str,
     pub draining: &'static str,
     pub routers: &'static str,
     pub router_ok: &'static str,
@@ -308,6 +396,21 @@ pub struct ConsoleWords {
     pub done: &'static str,
     pub was_refused: &'static str,
     pub failed: &'static str,
+    pub when: &'static str,
+    pub audit_lead: &'static str,
+    pub audit_company_hint: &'static str,
+    pub audit_who_hint: &'static str,
+    pub everything: &'static str,
+    pub clear_audit: &'static str,
+    pub no_deeds: &'static str,
+    pub all_deeds: &'static str,
+    pub said: fn(&str) -> String,
+    pub renamed_to: fn(&str) -> String,
+    pub weight_of: fn(i64) -> String,
+    pub before_grace: &'static str,
+    pub times: fn(i64) -> String,
+    pub leads_until: fn(&str) -> String,
+    pub nobodys_until: fn(&str) -> String,
     pub(super) section: fn(Section) -> &'static str,
     pub(super) tenant_state: fn(TenantState) -> &'static str,
     pub(super) job_state: fn(JobState) -> &'static str,
@@ -315,7 +418,10 @@ pub struct ConsoleWords {
     pub(super) trouble: fn(Trouble) -> (&'static str, &'static str),
     pub(super) outcome_word: fn(Outcome) -> &'static str,
     pub(super) refused: fn(Refused) -> &'static str,
+    pub(super) create_step: fn(StepKey) -> &'static str,
     pub(super) purge_step: fn(PurgeStep) -> &'static str,
+    pub(super) verb: fn(Verb) -> &'static str,
+    pub(super) actor_kind: fn(ActorKind) -> &'static str,
     pub(super) order_word: fn(Order) -> &'static str,
 }
 
@@ -367,6 +473,24 @@ impl ConsoleWords {
         }
     }
 
+    /// What was done; what has no words as the audit log writes it.
+    #[must_use]
+    pub fn verb<'a>(&self, code: &'a str) -> &'a str {
+        Verb::from_code(code).map_or(code, |verb| (self.verb)(verb))
+    }
+
+    /// What kind of actor did it; one without words as the audit log writes it.
+    #[must_use]
+    pub fn actor_kind<'a>(&self, code: &'a str) -> &'a str {
+        ActorKind::from_code(code).map_or(code, |kind| (self.actor_kind)(kind))
+    }
+
+    /// A step of a company's making, as operators call it.
+    #[must_use]
+    pub fn create_step(&self, step: StepKey) -> &'static str {
+        (self.create_step)(step)
+    }
+
     /// A step of a company's end.
     #[must_use]
     pub fn purge_step(&self, step: PurgeStep) -> &'static str {
@@ -407,7 +531,10 @@ mod tests {
             Trouble::ALL.iter().for_each(|t| says(w.trouble(*t).0));
             Outcome::ALL.iter().for_each(|o| says(w.outcome(*o)));
             Refused::ALL.iter().for_each(|r| says(w.refused(*r)));
+            StepKey::ALL.iter().for_each(|s| says(w.create_step(*s)));
             PurgeStep::ALL.iter().for_each(|s| says(w.purge_step(*s)));
+            Verb::ALL.iter().for_each(|v| says(w.verb(v.code())));
+            ActorKind::ALL.iter().for_each(|k| says(w.actor_kind(k.code())));
             Order::ALL.iter().for_each(|o| says(w.order_word(*o)));
             assert_eq!(w.tenant_state("of-another-world"), "of-another-world");
         }

@@ -60,14 +60,14 @@ pub(super) static WORDS: Words = Words {
         email_hint: "You'll log in with this address, as administrator.",
         submit: "Open my door",
         submit_note: "The next page shows every step.",
-        confirm_note: "We'll send you a mail. Your door is made when you press the button in it.",
+        confirm_note: "We'll send you a mail. Your door is made when you open its link and press the button there.",
         invited: "You are invited: this takes a minute.",
         checking: "Seeing whether it's free…",
         available: "It's free.",
     },
     confirm: ConfirmWords {
         sent_title: "Look into your mail",
-        sent_text: "We've sent you a link. Open it and press the button: then your door is made.",
+        sent_text: "We've sent you a link. Open it and press the button on its page: then your door is made.",
         sent_hint: "Nothing is made before that. The name is held for you as long as the link works; the mail says how long.",
         sent_again: "No mail? Look among the unwanted ones. If you mistyped your address, sign up again with another name.",
         title: |company| format!("Open the door of {company}"),
@@ -101,6 +101,8 @@ pub(super) static WORDS: Words = Words {
     progress: ProgressWords {
         running_title: |company| format!("Making room for {company}"),
         running_text: "You can stay and watch. When it's ready, the door opens by itself.",
+        undoing_text: "Something went wrong on our side, not in what you typed. What was begun is being taken back; then \
+                       you can try once more with the same name. This page says when.",
         done_title: |company| format!("{company} is ready"),
         done_text: "The door is open. Taking you in.",
         failed_title: |company| format!("We couldn't finish {company}"),
@@ -224,7 +226,7 @@ fn problem(problem: Problem) -> ProblemWords {
         ),
         Problem::TenantProvisioning => (
             "This place is still being made",
-            "The company has just signed up. This page refreshes by itself and opens as soon as it's ready.",
+            "The company has signed up. This page refreshes by itself and opens as soon as it's ready. If that takes more than a few minutes, something went wrong; whoever signed up sees what on the page that they were led to.",
         ),
         Problem::TenantUpgrading => (
             "We're improving this place",
@@ -290,7 +292,7 @@ fn problem(problem: Problem) -> ProblemWords {
         ),
         Problem::LinkSpent => (
             "This link is no longer good",
-            "It was used, or its time is over. If it was you who used it, your company is at its address already; otherwise sign up once more.",
+            "It was used, its time is over, or a newer mail has the good link: each sign-up with the same name replaces the one before. If it was you who used it, your company is at its address already; otherwise look for the newest mail, or sign up once more.",
         ),
         Problem::Internal => (
             "Something went wrong on our side",

@@ -60,14 +60,14 @@ pub(super) static WORDS: Words = Words {
         email_hint: "Con este correo entrarás como administrador.",
         submit: "Abrir mi puerta",
         submit_note: "En la página siguiente ves cada paso.",
-        confirm_note: "Te enviaremos un correo. Tu puerta se hace cuando pulses su botón.",
+        confirm_note: "Te enviaremos un correo. Tu puerta se hace cuando abras su enlace y pulses el botón que hay allí.",
         invited: "Tienes una invitación: esto toma un minuto.",
         checking: "Viendo si está libre…",
         available: "Está libre.",
     },
     confirm: ConfirmWords {
         sent_title: "Mira tu correo",
-        sent_text: "Te enviamos un enlace. Ábrelo y pulsa el botón: entonces se hace tu puerta.",
+        sent_text: "Te enviamos un enlace. Ábrelo y pulsa el botón de su página: entonces se hace tu puerta.",
         sent_hint: "Antes de eso no se hace nada. El nombre se te guarda mientras el enlace sirva; el correo dice cuánto.",
         sent_again: "¿No llega? Mira entre los no deseados. Si escribiste mal tu dirección, regístrate de nuevo con otro nombre.",
         title: |company| format!("Abre la puerta de {company}"),
@@ -101,6 +101,8 @@ pub(super) static WORDS: Words = Words {
     progress: ProgressWords {
         running_title: |company| format!("Estamos preparando {company}"),
         running_text: "Puedes quedarte mirando. Al terminar, la puerta se abre sola.",
+        undoing_text: "Algo falló de nuestro lado, no en lo que escribiste. Lo empezado se está deshaciendo; después \
+                       puedes intentarlo otra vez con el mismo nombre. Esta página te avisa.",
         done_title: |company| format!("{company} está lista"),
         done_text: "La puerta está abierta. Te llevamos adentro.",
         failed_title: |company| format!("No pudimos terminar {company}"),
@@ -226,7 +228,7 @@ fn problem(problem: Problem) -> ProblemWords {
         ),
         Problem::TenantProvisioning => (
             "Todavía estamos preparando este lugar",
-            "La empresa se acaba de registrar. Esta página se actualiza sola y se abre apenas esté lista.",
+            "La empresa se registró. Esta página se actualiza sola y se abre apenas esté lista. Si tarda más de unos minutos, algo falló; quien la registró ve qué en la página a la que se le llevó.",
         ),
         Problem::TenantUpgrading => (
             "Estamos mejorando este lugar",
@@ -290,7 +292,7 @@ fn problem(problem: Problem) -> ProblemWords {
         ),
         Problem::LinkSpent => (
             "Este enlace ya no sirve",
-            "Se usó, o se le pasó el tiempo. Si lo usaste tú, tu empresa ya está en su dirección; si no, regístrate de nuevo.",
+            "Se usó, se le pasó el tiempo, o un correo más nuevo tiene el enlace bueno: cada registro con el mismo nombre reemplaza al anterior. Si lo usaste tú, tu empresa ya está en su dirección; si no, busca el correo más nuevo o regístrate de nuevo.",
         ),
         Problem::Internal => (
             "Algo falló de nuestro lado",

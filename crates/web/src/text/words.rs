@@ -170,6 +170,7 @@ pub struct MailboxWords {
 pub struct ProgressWords {
     pub running_title: With,
     pub running_text: &'static str,
+    pub undoing_text: &'static str,
     pub done_title: With,
     pub done_text: &'static str,
     pub failed_title: With,

@@ -1,7 +1,13 @@
 //! What `control` tells, as the pages show it.
 
-use crate::pages::{Connections, DeedRow, JobRow, StepRow, TenantRow};
-use portero_control::{AuditView, JobDetails, JobLine, TenantLine};
+use crate::{
+    pages::{Connections, DeedRow, FormerName, JobRow, SparesRow, StepRow, TenantRow},
+    text::console::ConsoleWords,
+};
+use portero_control::{AuditView, FormerNameView, JobDetails, JobLine, SparesView, TenantLine};
+use portero_kernel::TenantId;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(super) fn rfc3339(at: OffsetDateTime) -> String {
@@ -22,12 +28,27 @@ pub(super) fn tenant_row(tenant: &TenantLine, size: Option<i64>, connections: Co
     }
 }
 
-pub(super) fn job_row(job: JobLine) -> JobRow {
+/// Where a company is looked at: its page, or, of one that isn't there any more, its history.
+pub(super) fn tenant_href(id: TenantId, there: &BTreeSet<TenantId>) -> String {
+    let place = if there.contains(&id) { "/console/tenants/" } else { "/console/audit?company=" };
+    format!("{place}{id}")
+}
+
+pub(super) fn former_name(name: &FormerNameView) -> FormerName {
+    let leads = name.redirects_until > OffsetDateTime::now_utc();
+    FormerName {
+        subdomain: name.subdomain.clone(),
+        leads_until: leads.then(|| rfc3339(name.redirects_until)),
+        kept_until: rfc3339(name.quarantined_until),
+    }
+}
+
+pub(super) fn job_row(job: JobLine, there: &BTreeSet<TenantId>) -> JobRow {
     JobRow {
         id: job.id.to_string(),
         kind: job.kind,
         subdomain: job.subdomain,
-        tenant_id: job.tenant.to_string(),
+        tenant_href: tenant_href(job.tenant, there),
         state: job.status,
         created: rfc3339(job.created_at),
         took_ms: between(job.created_at, job.finished_at),
@@ -38,13 +59,13 @@ pub(super) fn job_row(job: JobLine) -> JobRow {
     }
 }
 
-pub(super) fn job_with_steps(job: JobDetails) -> JobRow {
+pub(super) fn job_with_steps(job: JobDetails, there: &BTreeSet<TenantId>) -> JobRow {
     let done = job.steps.iter().filter(|step| step.status == "done").count();
     JobRow {
         id: job.id.to_string(),
         kind: job.kind,
         subdomain: job.subdomain,
-        tenant_id: job.tenant.to_string(),
+        tenant_href: tenant_href(job.tenant, there),
         state: job.status.to_owned(),
         created: rfc3339(job.created_at),
         took_ms: between(job.created_at, job.finished_at),
@@ -70,14 +91,46 @@ pub(super) fn step_rows(job: &JobDetails) -> Vec<StepRow> {
         .collect()
 }
 
-pub(super) fn deed_row(entry: AuditView) -> DeedRow {
+/// Where a server takes no new companies, none are wanted, and that is as it should be.
+pub(super) fn spares_row(spares: SparesView) -> Option<SparesRow> {
+    let stopped = spares.reason.filter(|_| matches!(spares.stopped, Some("disk" | "error")));
+    Some(SparesRow { ready: spares.ready, wanted: i64::from(spares.wanted?), stopped })
+}
+
+pub(super) fn deed_row(entry: AuditView, w: &ConsoleWords, there: &BTreeSet<TenantId>) -> DeedRow {
+    let mut details = details(&entry.details, w);
+    // What it was asked for by is the company's name, mostly.
+    details.retain(|detail| Some(detail) != entry.subdomain.as_ref());
     DeedRow {
         at: rfc3339(entry.at),
-        actor: format!("{} ({})", entry.actor, entry.actor_kind),
+        actor: entry.actor,
+        actor_kind: entry.actor_kind,
+        details,
+        error: entry.details["error"].as_str().map(str::to_owned),
+        company: entry.subdomain.or_else(|| entry.tenant.map(|id| id.to_string())),
+        company_href: entry.tenant.map(|id| tenant_href(id, there)),
         verb: entry.verb,
         outcome: entry.outcome,
         address: entry.address,
     }
+}
+
+/// What the audit log keeps beside the act, as far as there are words for it.
+fn details(details: &Value, w: &ConsoleWords) -> Vec<String> {
+    let text = |key: &str| details[key].as_str().map(str::to_owned);
+    let named =
+        ["server", "operator", "invitation", "job", "run", "asked", "for"].into_iter().filter_map(text);
+    let several = [&details["asked"], &details["only"]].into_iter().filter_map(Value::as_array);
+    let several = several.map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
+    let said = [
+        text("to").map(|name| (w.renamed_to)(&name)),
+        text("reason").map(|reason| (w.said)(&reason)),
+        details["weight"].as_i64().map(w.weight_of),
+        details["count"].as_i64().map(w.times),
+        (details["before_grace"] == true).then(|| w.before_grace.to_owned()),
+    ];
+    let all = named.chain(several).chain(said.into_iter().flatten());
+    all.filter(|detail| !detail.is_empty()).collect()
 }
 
 /// Milliseconds from one moment to the other, or to now.
