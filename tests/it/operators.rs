@@ -141,6 +141,40 @@ async fn guesses_have_a_limit_and_shut_nobody_out_who_is_known() {
 }
 
 #[tokio::test]
+async fn who_asks_is_the_peer_whatever_a_header_says_unless_a_proxy_is_meant() {
+    let few = TestApp::builder().env("PORTERO_LOGIN_PER_ADDRESS_MINUTE", "5");
+    let app = few.start().await;
+    let token = add(&app, "ana").await;
+    let guess = token.replace('1', "2").replace('0', "1");
+    let mut refused = Vec::new();
+    for number in 0..9 {
+        let from = format!("192.0.2.{number}");
+        let guess = app.operators("/budget").bearer(&guess).header("x-forwarded-for", &from).send().await;
+        refused.push(guess.status);
+    }
+    assert_eq!((refused[0], refused[8]), (401, 429), "{refused:?}");
+    // Whoever has a good one is let in, though others at this address used its allowance up.
+    app.operators("/budget").bearer(&token).send().await.expect(200);
+    let pause = app.operators_http().request("POST", "localhost", "/admin/v1/tenants/nobody/pause");
+    let pause = pause.bearer(&token).header("x-forwarded-for", "203.0.113.9").json(&serde_json::json!({}));
+    pause.send().await.expect(404);
+    let told = async |app: &TestApp| {
+        let list = app.portero(&["audit", "list", "--json"]).run().await.expect(0).json();
+        let entries = list["entries"].as_array().unwrap();
+        let addresses = entries.iter().filter_map(|entry| entry["address"].as_str()).map(str::to_owned);
+        addresses.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(told(&app).await, ["127.0.0.1".to_owned()].into());
+
+    let app = TestApp::builder().env("PORTERO_ADMIN_HOSTS", "ops.ejemplo.com").start().await;
+    let token = add(&app, "ana").await;
+    let pause = app.operators_http().request("POST", "ops.ejemplo.com", "/admin/v1/tenants/nobody/pause");
+    let pause = pause.bearer(&token).header("x-forwarded-for", "203.0.113.9").json(&serde_json::json!({}));
+    pause.send().await.expect(404);
+    assert_eq!(told(&app).await, ["203.0.113.9".to_owned()].into());
+}
+
+#[tokio::test]
 async fn in_development_a_link_logs_one_in_and_works_once() {
     let dir = scratch_dir("dev-link").join("data");
     let dir = dir.to_str().unwrap();

@@ -114,6 +114,31 @@ async fn companies_are_spread_over_the_servers_and_none_goes_to_one_that_drains(
 }
 
 #[tokio::test]
+async fn no_company_is_taken_where_a_database_like_a_companys_is_open_to_everybody() {
+    let (app, second) = two_servers().await;
+    let there = second.portero("postgres").await;
+    there.batch_execute("CREATE DATABASE scratch").await.unwrap();
+    sign_up_all(&app, ["a-one", "b-two"]).await;
+    assert_eq!(spread(&app).await, json!({ "main": 2, "second": 0 }));
+    let told = app.portero(&["doctor"]).run().await.expect(1).stdout;
+    let lines: Vec<_> = told.lines().filter(|line| !line.starts_with("ok ")).collect();
+    assert!(lines[0].starts_with("FAIL  second: open databases") && lines[0].contains("scratch"), "{told}");
+
+    let open = "t_00000000000000000000000000000abc";
+    let superuser = app.cluster().superuser("postgres").await;
+    superuser.batch_execute(&format!("CREATE DATABASE {open}")).await.unwrap();
+    let before = app.footprint().await;
+    let (refused, _) = app.ask_for("c-three").await;
+    refused.expect_problem(503, "registry-unavailable");
+    assert_eq!(app.footprint().await, before, "nothing was accepted that would be undone");
+    superuser.batch_execute(&format!("REVOKE CONNECT ON DATABASE {open} FROM PUBLIC")).await.unwrap();
+    app.sign_up("c-three").await;
+    there.batch_execute("REVOKE CONNECT ON DATABASE scratch FROM PUBLIC").await.unwrap();
+    app.sign_up("d-four").await;
+    assert_eq!(spread(&app).await, json!({ "main": 3, "second": 1 }));
+}
+
+#[tokio::test]
 async fn a_server_twice_as_large_gets_twice_as_many_companies() {
     let (app, _second) = two_servers_of(213).await;
     sign_up_all(&app, ["a-one", "b-two", "c-three", "d-four", "e-five", "f-six"]).await;

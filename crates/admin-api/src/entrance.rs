@@ -28,7 +28,7 @@ const REMEMBERED: usize = 1024;
 pub struct AdminApi {
     control: Control,
     /// Who was let in by this process, by the digest of what they showed. The registry is asked with each request all the
-    /// same: this is for when it is away, and so that guesses of others don't shut them out.
+    /// same: this is for when it is away.
     known: Mutex<HashMap<[u8; 32], Known>>,
     /// The link that lets one in, until it is used.
     link: Mutex<Option<([u8; 32], OperatorView)>>,
@@ -74,13 +74,13 @@ impl AdminApi {
     /// # Errors
     /// [`Kind::Unauthorized`] where it was used or never was; the registry.
     pub async fn enter(&self, request: &HttpRequest, secret: &str) -> Result<Cookie<'static>, Problem> {
-        turn(request)?;
-        let shown = SessionSecret::parse(secret).map_err(|_| Problem::new(Kind::Unauthorized))?.digest();
-        let operator = {
+        let operator = SessionSecret::parse(secret).ok().and_then(|secret| {
+            let shown = secret.digest();
             let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
             link.take_if(|(digest, _)| *digest == shown).map(|(_, operator)| operator)
-        };
-        self.begin(request, &operator.ok_or(Problem::new(Kind::Unauthorized))?).await
+        });
+        let operator = operator.ok_or_else(|| turned_away(request))?;
+        self.begin(request, &operator).await
     }
 
     /// Begins a session for whoever has this token.
@@ -124,28 +124,23 @@ impl AdminApi {
         request: &HttpRequest,
         shown: Shown,
     ) -> Result<OperatorView, Problem> {
-        let unauthorized = || Problem::new(Kind::Unauthorized);
         match shown {
             Shown::Garbled => {
-                turn(request)?;
                 refused(request);
-                Err(unauthorized())
+                Err(turned_away(request))
             }
             Shown::Token(token) => {
                 let digest = token.digest();
-                if self.known(&digest).is_none() {
-                    turn(request)?;
-                }
                 let found = self.control.operator_by_token(&digest);
                 self.ask(digest, found).await?.ok_or_else(|| {
                     refused(request);
-                    unauthorized()
+                    turned_away(request)
                 })
             }
             Shown::Session(session) => {
                 let digest = session.digest();
                 let found = self.control.operator_by_session(&digest);
-                self.ask(digest, found).await?.ok_or_else(unauthorized)
+                self.ask(digest, found).await?.ok_or(Problem::new(Kind::Unauthorized))
             }
         }
     }
@@ -211,12 +206,12 @@ pub(crate) fn shown(request: &HttpRequest) -> Option<Shown> {
     SessionSecret::parse(cookie.value()).ok().map(Shown::Session)
 }
 
-/// One look at a token that isn't known yet, of this address's allowance.
-fn turn(request: &HttpRequest) -> Result<(), Problem> {
-    let edge = request
-        .app_data::<web::Data<Edge>>()
-        .ok_or_else(|| Problem::internal("the edge is not configured"))?;
-    edge.limits.operator_turn(ClientAddress::of(request))
+/// What somebody reads whose token is nobody's: after many from their address, how long to wait. Who shows a good one is let
+/// in all the same, as others at the same address may have guessed; a guess has no chance however often it is made.
+fn turned_away(request: &HttpRequest) -> Problem {
+    let edge = request.app_data::<web::Data<Edge>>();
+    let turn = edge.map_or(Ok(()), |edge| edge.limits.operator_turn(ClientAddress::of(request)));
+    turn.err().unwrap_or(Problem::new(Kind::Unauthorized))
 }
 
 /// For the audit log: a token that is nobody's. A cookie that has run out is no such thing.

@@ -3,10 +3,12 @@
 //! The rules are `control`'s; this room knows no SQL and no HTML.
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
-use portero_control::{Actor, Asking, Control, FieldNames, RequestKey, SignUp, SignUpError, SignUpOutcome};
+use portero_control::{
+    Actor, Asking, Control, FieldNames, RequestKey, SignUp, SignUpError, SignUpMode, SignUpOutcome,
+};
 use portero_edge::{ClientAddress, Json, Kind, Problem, SignUpTurn, read, user_agent};
-use portero_kernel::{JobId, Refusal, TenantId};
-use serde::{Deserialize, Serialize};
+use portero_kernel::{FieldError, JobId, Refusal, TenantId};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// After how many seconds another try makes sense where too many companies are being made.
 const BUSY_SECS: u64 = 5;
@@ -33,7 +35,14 @@ struct NewTenant {
 #[serde(deny_unknown_fields)]
 struct NewAdmin {
     email: String,
-    password: String,
+    /// Not where a mail confirms: it is chosen behind the mail's link.
+    #[serde(default, deserialize_with = "there")]
+    password: Option<String>,
+}
+
+/// What may be missing, and is what it should be where it isn't.
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 #[derive(Serialize)]
@@ -56,11 +65,15 @@ async fn create_tenant(
     control: web::Data<Control>,
     Json(body): Json<NewTenant>,
 ) -> Result<HttpResponse, Problem> {
+    if body.admin.password.is_none() && control.sign_up_mode() != SignUpMode::Confirm {
+        let missing = FieldError { field: FieldNames::API.password, refusal: Refusal::Required };
+        return Err(Problem::invalid(vec![missing]));
+    }
     let form = SignUp {
         company: &body.name,
         subdomain: &body.subdomain,
         email: &body.admin.email,
-        password: &body.admin.password,
+        password: body.admin.password.as_deref().unwrap_or_default(),
     };
     let key = request_key(&request)?;
     let asking = Asking {

@@ -59,15 +59,15 @@ impl Control {
         self.noting(&self.entry(act)).take_on_if_open(form, names, asking).await
     }
 
-    /// Takes the company on that waits for this link; it works once. `claim` is the SHA-256 of what the browser that
+    /// Takes the company on that waits for this link, with the password that is chosen now; it works once. `claim` is the SHA-256 of what the browser that
     /// confirms will show to be led in.
     ///
     /// # Errors
-    /// [`SignUpError::LinkSpent`], [`SignUpError::Busy`] (the link is good for another try), and whatever else happened to
+    /// [`SignUpError::LinkSpent`], [`SignUpError::Invalid`] or [`SignUpError::Busy`] (the link is good for another try), and whatever else happened to
     /// the name meanwhile.
-    pub async fn confirm(&self, token: &str, claim: &[u8]) -> Result<SignedUp, SignUpError> {
+    pub async fn confirm(&self, token: &str, password: &str, claim: &[u8]) -> Result<SignedUp, SignUpError> {
         let act = Act { verb: "tenant.sign-up", subdomain: None, details: json!({ "confirmed": true }) };
-        self.noting(&self.entry(act)).do_confirm(token, claim).await
+        self.noting(&self.entry(act)).do_confirm(token, password, claim).await
     }
 
     /// Takes a company on, for an operator: whatever the mode, and whatever is under way.

@@ -2,7 +2,7 @@
 
 use crate::{Control, Health, doctor::check_fitness};
 use portero_kernel::{ExposeSecret, RouterId, SecretString, ServerId};
-use portero_pg::{Session, connect, tenant_capacity};
+use portero_pg::{MARK_PREFIX, Session, connect, tenant_capacity};
 use portero_registry::{LeaseRow, RegistryError, ServerRow, ServerStatus, SpareFigures, server_config};
 use serde::Serialize;
 use std::time::Duration;
@@ -202,15 +202,24 @@ impl Control {
     }
 
     /// The servers that take new companies and let Portero in at this moment: a company that signs up is not put on one
-    /// that is away.
+    /// that is away, nor on one where its role could look into what is not its own.
     pub(crate) async fn servers_that_answer(&self) -> Result<Vec<ServerId>, RegistryError> {
         let mut probes = JoinSet::new();
         let active = |server: &ServerRow| server.status == ServerStatus::Active;
         for server in self.registry.servers().await?.into_iter().filter(active) {
             probes.spawn(async move {
                 let session = timeout(PROBE, connect(&server.admin)).await.ok()?.ok()?;
+                let open = timeout(PROBE, open_databases(&session)).await.ok()?.ok()?;
                 session.close().await;
-                Some(server.id)
+                if !open.is_empty() {
+                    let (server, databases) = (&server.name, open.join(", "));
+                    tracing::error!(
+                        server,
+                        databases,
+                        "no company is put there: these are open to everybody"
+                    );
+                }
+                open.is_empty().then_some(server.id)
             });
         }
         Ok(probes.join_all().await.into_iter().flatten().collect())
@@ -259,6 +268,22 @@ impl Control {
         }
         Ok(None)
     }
+}
+
+/// Databases that are Portero's own, or called or marked like a company's, and open to every role: the last check of a new
+/// company (`verify`) would find them, and undo it.
+async fn open_databases(session: &Session) -> Result<Vec<String>, tokio_postgres::Error> {
+    let rows = session
+        .query(
+            "SELECT datname::text FROM pg_catalog.pg_database
+             WHERE datallowconn AND has_database_privilege('public', oid, 'CONNECT')
+               AND (pg_get_userbyid(datdba) = current_user OR datname ~ '^t_[0-9a-f]{32}$'
+                    OR starts_with(shobj_description(oid, 'pg_database'), $1))
+             ORDER BY datname LIMIT 10",
+            &[&MARK_PREFIX],
+        )
+        .await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// When the server was started, to the microsecond: no two say the same.

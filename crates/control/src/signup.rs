@@ -91,7 +91,7 @@ pub struct SignUp<'a> {
     pub subdomain: &'a str,
     /// The first admin's address.
     pub email: &'a str,
-    /// The first admin's password.
+    /// The first admin's password; empty where a mail is to confirm, since it is chosen behind the mail's link.
     pub password: &'a str,
 }
 

@@ -1,7 +1,7 @@
 //! Who is calling: the peer, or whom a trusted proxy says it speaks for.
 
-use crate::Edge;
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use crate::{Edge, operators::AtOperators};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header, web};
 use futures_util::future::{Ready, ready};
 use std::{
     convert::Infallible,
@@ -13,13 +13,14 @@ use std::{
 pub struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
-    /// `X-Forwarded-For` counts only from a trusted peer, and then its last entry: the one that peer wrote itself.
+    /// `X-Forwarded-For` counts only from a trusted peer, and then its last entry: the one that peer wrote itself. On the
+    /// operators' listener, which is asked from its own machine, it counts only where that has a name: else no proxy is meant.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Self {
         let peer = request
             .peer_addr()
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip().to_canonical());
-        if !Self::peer_is_trusted(request) {
+        if !Self::peer_is_trusted(request) || Self::is_asked_directly(request) {
             return Self(peer);
         }
         let told = request
@@ -30,6 +31,11 @@ impl ClientAddress {
             .and_then(|list| list.rsplit(',').next())
             .and_then(|entry| entry.trim().parse().ok());
         Self(told.unwrap_or(peer))
+    }
+
+    fn is_asked_directly(request: &HttpRequest) -> bool {
+        let named = request.app_data::<web::Data<Edge>>().is_some_and(|edge| !edge.admin_hosts.is_empty());
+        !named && request.extensions().contains::<AtOperators>()
     }
 
     pub(crate) fn peer_is_trusted(request: &HttpRequest) -> bool {

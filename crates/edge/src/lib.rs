@@ -55,7 +55,8 @@ pub struct Edge {
     pub site: Site,
     /// Where tenants are.
     pub router: Router,
-    /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed.
+    /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed; the former on the operators' listener only where it has
+    /// names.
     pub trusted_proxies: Vec<IpAddr>,
     /// The names, besides loopback's and IP addresses, that the operators' listener answers to; in lower case.
     pub admin_hosts: Vec<String>,

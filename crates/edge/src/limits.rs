@@ -43,7 +43,7 @@ impl Limits {
         }
     }
 
-    /// Takes one look at an operator's token of this address's allowance.
+    /// Takes one refusal of an operator's token of this address's allowance.
     ///
     /// # Errors
     /// [`Kind::TooManyRequests`].

@@ -19,6 +19,9 @@ use std::{net::IpAddr, time::Instant};
 /// Where operators log in. Browsers that have to are sent there.
 pub const OPERATORS_LOGIN: &str = "/console/login";
 
+/// A request came by the operators' listener, whether it is answered or not.
+pub(crate) struct AtOperators;
+
 /// The host by which the operators' listener was asked.
 #[derive(Debug, Clone)]
 pub struct OperatorsHost {
@@ -46,6 +49,7 @@ pub async fn operators_door<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     let began = Instant::now();
+    request.extensions_mut().insert(AtOperators);
     let request_id = door::request_id(request.request());
     if let Err(problem) = admit(&edge, request.request()) {
         edge.refusals.problem(problem.kind);

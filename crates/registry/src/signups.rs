@@ -113,7 +113,7 @@ pub struct NewPending<'a> {
     pub subdomain: &'a Subdomain,
     /// The first admin's address.
     pub email: &'a EmailAddress,
-    /// What its job will need.
+    /// What is known of its first admin.
     pub secret: &'a SecretString,
     /// SHA-256 of what the link carries.
     pub token: [u8; 32],
@@ -130,7 +130,7 @@ pub struct Pending {
     pub company: CompanyName,
     /// The subdomain that is held for it.
     pub subdomain: Subdomain,
-    /// What its job will need.
+    /// What is known of its first admin.
     pub secret: SecretString,
 }
 

@@ -85,6 +85,10 @@ kinds! {
     RoleSettings "role_settings" Fail "tenants' roles"
         "have other settings than they were given"
         "portero tenant resume SUBDOMAIN sets its role right, and cuts nobody off",
+    /// Everybody may connect to a database that is Portero's, or called or marked like a tenant's.
+    OpenCompany "open_company" Fail "open databases"
+        "open to everybody, and Portero's or like a tenant's: no new company is put on this server"
+        "as their owner or a superuser: REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC",
     /// A database bears a tenant's mark and belongs to no tenant.
     OrphanDatabase "orphan_database" Warn "orphans"
         "databases bear Portero's mark and belong to no tenant of this registry"
@@ -97,7 +101,7 @@ kinds! {
     Unmarked "unmarked" Warn "orphans"
         "are called like a tenant's, bear no mark of Portero's, and belong to no tenant of this registry"
         "find out what they are; Portero drops nothing without its mark",
-    /// Everybody may connect to a database: a tenant's role could look around there.
+    /// Everybody may connect to another database: a tenant's role could look around there.
     OpenDatabase "open_database" Warn "open databases"
         "open to everybody"
         "as their owner or a superuser: REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC",
@@ -162,7 +166,7 @@ impl Finding {
     }
 
     /// The subdomain of the tenant that it is about.
-    pub(super) fn tenant(&self) -> Option<Subdomain> {
+    pub(crate) fn tenant(&self) -> Option<Subdomain> {
         self.subdomain.as_ref().and_then(|subdomain| Subdomain::parse(subdomain).ok())
     }
 }
@@ -189,7 +193,10 @@ pub(super) fn compare(server: &ServerRow, holdings: &[HoldingRow], world: &World
             });
         }
         if database.is_open {
-            found.push(Draft::of(Kind::OpenDatabase, name));
+            let marked = database.mark.as_ref().is_some_and(|mark| mark.starts_with(MARK_PREFIX));
+            let like_a_companys = database.is_own || marked || name.parse::<DatabaseName>().is_ok();
+            let kind = if like_a_companys { Kind::OpenCompany } else { Kind::OpenDatabase };
+            found.push(Draft::of(kind, name));
         }
     }
     for (name, role) in &world.roles {

@@ -21,6 +21,8 @@ pub(super) struct Database {
     pub(super) takes_connections: bool,
     /// Whether everybody may.
     pub(super) is_open: bool,
+    /// Whether it is Portero's own.
+    pub(super) is_own: bool,
 }
 
 /// A role that is called like a tenant's, or bears a mark of Portero's.
@@ -40,7 +42,7 @@ const QUESTION: &str = "
     SELECT 'database', d.datname::text, m.description, d.datallowconn AND d.datconnlimit <> -2,
            d.datallowconn AND (d.datacl IS NULL OR EXISTS
                (SELECT FROM aclexplode(d.datacl) WHERE grantee = 0 AND privilege_type IN ('CONNECT', 'TEMPORARY'))),
-           '{}'::text[], '{}'::text[], 0
+           '{}'::text[], '{}'::text[], 0, pg_get_userbyid(d.datdba) = current_user
     FROM pg_catalog.pg_database d
     LEFT JOIN pg_catalog.pg_shdescription m ON m.objoid = d.oid AND m.classoid = 'pg_catalog.pg_database'::regclass
     UNION ALL
@@ -53,7 +55,7 @@ const QUESTION: &str = "
                     WHERE roleid = r.oid AND o.rolname <> current_user AND NOT o.rolsuper),
            coalesce(r.rolconfig, '{}')
            || ARRAY(SELECT unnest(setconfig) FROM pg_catalog.pg_db_role_setting WHERE setrole = r.oid AND setdatabase <> 0),
-           r.rolconnlimit
+           r.rolconnlimit, false
     FROM pg_catalog.pg_roles r
     LEFT JOIN pg_catalog.pg_shdescription m ON m.objoid = r.oid AND m.classoid = 'pg_catalog.pg_authid'::regclass
     WHERE r.rolname ~ '^t_[0-9a-f]{32}$' OR starts_with(m.description, 'portero ')";
@@ -88,7 +90,7 @@ fn given_settings() -> BTreeSet<String> {
 
 impl Database {
     fn from_row(row: &Row) -> Self {
-        Self { mark: row.get(2), takes_connections: row.get(3), is_open: row.get(4) }
+        Self { mark: row.get(2), takes_connections: row.get(3), is_open: row.get(4), is_own: row.get(8) }
     }
 }
 

@@ -1,10 +1,15 @@
 //! Sign-ups that a mail confirms: the name is held, and nothing else exists before the button behind the mail's link is
 //! pressed.
+//!
+//! Whoever knows a name and an address can ask for them, again and again, so nothing that is asked with counts but what the
+//! page shows before the button is pressed. The password is chosen there, by whoever opened the link.
 
-use super::{Asking, Checked, FieldNames, NewCompany, Refused, SignUp, SignUpError, SignedUp, token_digest};
+use super::{
+    Asking, Checked, FieldNames, Refused, SignUp, SignUpError, SignedUp, new_subdomain, token_digest,
+};
 use crate::Control;
 use portero_auth::{Claimant, SessionSecret};
-use portero_kernel::{CompanyName, ExposeSecret, Subdomain};
+use portero_kernel::{CompanyName, EmailAddress, ExposeSecret, FieldError, Fields, Refusal, Subdomain};
 use portero_provisioner::workflows::create_tenant;
 use portero_registry::{Bound, Letter, Mail, NewPending, RegistryError, SignUpKey, Terms, Token};
 use std::time::Duration;
@@ -53,10 +58,20 @@ impl Control {
         Ok(pending.map(|pending| self.awaited_of(pending.company, pending.subdomain)))
     }
 
-    pub(crate) async fn do_confirm(&self, token: &str, claim: &[u8]) -> Result<SignedUp, SignUpError> {
+    pub(crate) async fn do_confirm(
+        &self,
+        token: &str,
+        password: &str,
+        claim: &[u8],
+    ) -> Result<SignedUp, SignUpError> {
         let digest = token_digest(token).ok_or(SignUpError::LinkSpent)?;
         let pending = self.registry.pending_by_token(&digest).await?.ok_or(SignUpError::LinkSpent)?;
-        let servers = self.servers_with_room().await?;
+        let email = create_tenant::Admin::email_of(&pending.secret).ok_or(SignUpError::LinkSpent)?;
+        self.check_room().await?;
+        let context = [pending.company.as_str(), pending.subdomain.as_str(), email.as_str()];
+        let chosen = self.passwords.choose(Claimant::Platform, password, &context).await?;
+        let invalid = |refusal| vec![FieldError { field: FieldNames::FORM.password, refusal }];
+        let password = chosen.map_err(|refusal| SignUpError::Invalid(invalid(refusal)))?;
         let terms = Terms {
             token: Some(Token::Confirmation(digest)),
             in_flight: self.in_flight,
@@ -64,13 +79,9 @@ impl Control {
             look_alikes: true,
             ..Terms::default()
         };
-        let company = NewCompany {
-            company: pending.company,
-            subdomain: pending.subdomain,
-            secret: pending.secret,
-            claim: Some(claim),
-        };
-        self.write_down(company, &servers, &terms).await.map_err(|refused| refused.outside(FieldNames::FORM))
+        let checked = Checked { company: pending.company, subdomain: pending.subdomain, email, password };
+        let begun = self.begin(checked, &terms, Some(claim)).await;
+        begun.map_err(|refused| refused.outside(FieldNames::FORM))
     }
 
     /// Holds the name, and writes the mail. Whether the address was written to as often as it may be doesn't show.
@@ -81,13 +92,12 @@ impl Control {
         asking: &Asking<'_>,
         key: Option<&SignUpKey>,
     ) -> Result<Awaited, SignUpError> {
-        let checked = Checked::parse(&self.passwords, form, names).await?;
-        if self.registry.subdomain_taken(&checked.subdomain).await? {
-            return Err(SignUpError::Taken(checked.subdomain));
+        let (company, subdomain, email) = without_password(form, names)?;
+        if self.registry.subdomain_taken(&subdomain).await? {
+            return Err(SignUpError::Taken(subdomain));
         }
-        let hash = self.passwords.hash(Claimant::Platform, &checked.password).await?;
         let token = SessionSecret::generate();
-        let awaited = self.awaited_of(checked.company, checked.subdomain);
+        let awaited = self.awaited_of(company, subdomain);
         let link =
             format!("{}/signup/confirm?token={}", self.site.apex_url(), token.to_text().expose_secret());
         let letter = (self.write_letter)(&LetterFacts {
@@ -100,13 +110,13 @@ impl Control {
         let new = NewPending {
             company: &awaited.company,
             subdomain: &awaited.subdomain,
-            email: &checked.email,
-            secret: &create_tenant::Admin::to_secret(&checked.email, hash),
+            email: &email,
+            secret: &create_tenant::Admin::to_secret(&email, String::new()),
             token: token.digest(),
             network: self.registry.digest("signup_pending.network", &[asking.network.to_string().as_bytes()]),
             life: LINK_LIFE,
         };
-        let mail = Mail { to: checked.email.to_string(), letter };
+        let mail = Mail { to: email.to_string(), letter };
         match self.registry.pending_insert(&new, key, &mail).await {
             Ok(()) | Err(RegistryError::PendingFull(Bound::Email)) => Ok(awaited),
             Err(RegistryError::PendingFull(Bound::Network)) => Err(SignUpError::TooManyWaiting),
@@ -118,5 +128,21 @@ impl Control {
     pub(super) fn awaited_of(&self, company: CompanyName, subdomain: Subdomain) -> Awaited {
         let url = self.site.tenant_url(&subdomain);
         Awaited { company, subdomain, url }
+    }
+}
+
+/// What is asked with where a mail is to confirm it. One who sends a password would take it for theirs: it is refused.
+fn without_password(
+    form: &SignUp<'_>,
+    names: FieldNames,
+) -> Result<(CompanyName, Subdomain, EmailAddress), SignUpError> {
+    let mut fields = Fields::default();
+    let company = fields.take(names.company, CompanyName::parse(form.company));
+    let subdomain = fields.take(names.subdomain, new_subdomain(form.subdomain));
+    let email = fields.take(names.email, EmailAddress::parse(form.email));
+    let none = if form.password.is_empty() { Ok(()) } else { Err(Refusal::NotAllowed) };
+    match (company, subdomain, email, fields.take(names.password, none)) {
+        (Some(company), Some(subdomain), Some(email), Some(())) => Ok((company, subdomain, email)),
+        _ => Err(SignUpError::Invalid(fields.into_errors())),
     }
 }

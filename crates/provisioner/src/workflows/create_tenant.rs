@@ -55,6 +55,13 @@ impl Admin {
         let admin = Self { email: email.to_string(), password_hash };
         SecretString::from(serde_json::to_string(&admin).expect("two strings are JSON"))
     }
+
+    /// The address alone, of one who has yet to choose a password.
+    #[must_use]
+    pub fn email_of(secret: &SecretString) -> Option<portero_kernel::EmailAddress> {
+        let admin: Self = serde_json::from_str(secret.expose_secret()).ok()?;
+        portero_kernel::EmailAddress::parse(&admin.email).ok()
+    }
 }
 
 /// What the steps work with.

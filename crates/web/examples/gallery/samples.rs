@@ -44,9 +44,11 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
     let frame = Frame::apex(lang, "/signup/sent");
     add("sent", SentPage { frame, address: Some(ADDRESS) }.render())?;
     let frame = Frame::apex(lang, "/signup/confirm");
-    let confirm =
-        ConfirmPage { frame, company: "Panadería La Añañuca", address: ADDRESS, token: "t", busy: false };
+    let (company, token) = ("Panadería La Añañuca", "t");
+    let confirm = ConfirmPage { frame, company, address: ADDRESS, token, busy: false, error: None };
     add("confirm", confirm.render())?;
+    let error = signup_errors(lang).password;
+    add("confirm-weak", ConfirmPage { error, ..confirm.clone() }.render())?;
     add("confirm-busy", ConfirmPage { company: HOSTILE, token: HOSTILE, busy: true, ..confirm }.render())?;
     let line = |to: Option<&str>| MailLine {
         href: "/mailbox/1".to_owned(),

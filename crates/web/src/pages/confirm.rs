@@ -14,7 +14,7 @@ pub struct SentPage<'a> {
     pub address: Option<&'a str>,
 }
 
-/// `GET /signup/confirm`: the button. Opening the page makes nothing, since mail scanners open links.
+/// `GET /signup/confirm`: the password and the button. Opening the page makes nothing, since mail scanners open links.
 #[derive(Debug, Clone, Template)]
 #[template(path = "confirm.html")]
 pub struct ConfirmPage<'a> {
@@ -28,6 +28,8 @@ pub struct ConfirmPage<'a> {
     pub token: &'a str,
     /// The button was pressed, and too many companies are being made.
     pub busy: bool,
+    /// What is wrong with the password.
+    pub error: Option<String>,
 }
 
 impl ConfirmPage<'_> {

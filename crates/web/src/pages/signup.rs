@@ -29,7 +29,7 @@ pub struct SignupPage<'a> {
 pub enum SignupWay<'a> {
     /// Just so.
     Open,
-    /// A mail is sent, and nothing made before it is answered.
+    /// A mail is sent, and nothing made before it is answered; the password is chosen then.
     Confirm,
     /// By an invitation.
     Invited {
@@ -78,6 +78,10 @@ impl SignupPage<'_> {
     fn note(&self) -> &'static str {
         let w = &self.frame.w.signup;
         if self.way == SignupWay::Confirm { w.confirm_note } else { w.submit_note }
+    }
+
+    fn asks_password(&self) -> bool {
+        self.way != SignupWay::Confirm
     }
 
     fn token(&self) -> Option<&str> {

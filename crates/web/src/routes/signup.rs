@@ -18,7 +18,7 @@ use portero_control::{
     SignedUp,
 };
 use portero_control_api::newcomer;
-use portero_edge::{ClientAddress, Form, Kind, Problem, SignUpTurn, read};
+use portero_edge::{ClientAddress, Form, Kind, LoginTurn, Problem, SignUpTurn, read};
 use portero_kernel::{ExposeSecret, FieldError, Refusal, Subdomain};
 use portero_tenant_api::TenantApi;
 use serde::Deserialize;
@@ -284,41 +284,68 @@ async fn ask_to_confirm(
     control: web::Data<Control>,
     link: web::Query<Link>,
 ) -> Result<HttpResponse, Problem> {
-    confirm_page(&visit, &control, &link.token, false).await
+    confirm_page(&visit, &control, &link.token, Press::NotYet).await
+}
+
+/// What became of the button, where the page is shown once more.
+enum Press {
+    NotYet,
+    Busy,
+    /// The password, and why.
+    Refused(Option<String>),
 }
 
 async fn confirm_page(
     visit: &Visit,
     control: &Control,
     token: &str,
-    busy: bool,
+    press: Press,
 ) -> Result<HttpResponse, Problem> {
     let awaited = control.awaited(token).await?.ok_or(Problem::new(Kind::LinkSpent))?;
+    let status = match &press {
+        Press::NotYet => StatusCode::OK,
+        Press::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Press::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    };
     let page = ConfirmPage {
         frame: Frame::apex(visit.lang, &visit.path),
         company: awaited.company.as_str(),
         address: spoken(&awaited.url),
         token,
-        busy,
+        busy: matches!(press, Press::Busy),
+        error: if let Press::Refused(error) = press { error } else { None },
     };
-    visit.page(if busy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }, &page)
+    visit.page(status, &page)
+}
+
+#[derive(Deserialize)]
+struct Confirmation {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    password: String,
 }
 
 /// The button was pressed.
 async fn confirm(
+    _turn: LoginTurn,
     request: HttpRequest,
     visit: Visit,
     control: web::Data<Control>,
     api: web::Data<TenantApi>,
-    Form(link): Form<Link>,
+    Form(form): Form<Confirmation>,
 ) -> Result<HttpResponse, Problem> {
     let claim = SessionSecret::generate();
-    match control.by(newcomer(&request)).confirm(&link.token, &claim.digest()).await {
+    match control.by(newcomer(&request)).confirm(&form.token, &form.password, &claim.digest()).await {
         Ok(begun) => Ok(Desk { visit, control, invitation: None }.begun(&begun, &api, &claim)),
         Err(SignUpError::Busy | SignUpError::NoServer) => {
-            let mut response = confirm_page(&visit, &control, &link.token, true).await?;
+            let mut response = confirm_page(&visit, &control, &form.token, Press::Busy).await?;
             response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from(BUSY_SECS));
             Ok(response)
+        }
+        Err(SignUpError::Invalid(errors)) => {
+            let press = Press::Refused(signup_errors(visit.lang, &errors).password);
+            confirm_page(&visit, &control, &form.token, press).await
         }
         Err(SignUpError::Registry(error)) => Err(error.into()),
         // Somebody else has the name by now, by an operator's doing.

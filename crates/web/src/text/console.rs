@@ -105,6 +105,8 @@ coded! {
         /// See the reconciler.
         RoleSettings = "role_settings",
         /// See the reconciler.
+        OpenCompany = "open_company",
+        /// See the reconciler.
         OrphanDatabase = "orphan_database",
         /// See the reconciler.
         OrphanRole = "orphan_role",

@@ -217,6 +217,10 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
             "Roles have other settings than they were given",
             "Resume the company: it sets its role right, and cuts nobody off.",
         ),
+        Trouble::OpenCompany => (
+            "Databases like a company's are open to everybody: no new company is put there",
+            "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC",
+        ),
         Trouble::OrphanDatabase => (
             "Databases with our mark belong to no company",
             "If no other registry uses the server: portero doctor --mend",

@@ -221,6 +221,10 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
             "Hay roles con otros ajustes que los recibidos",
             "Reanuda la empresa: deja su rol como debe estar y no corta a nadie.",
         ),
+        Trouble::OpenCompany => (
+            "Hay bases de datos como de empresa abiertas a todos: allí no se ponen empresas nuevas",
+            "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC",
+        ),
         Trouble::OrphanDatabase => (
             "Hay bases de datos con nuestra marca que no son de ninguna empresa",
             "Si ningún otro registro usa el servidor: portero doctor --mend",
