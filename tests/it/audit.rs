@@ -333,3 +333,13 @@ async fn what_portero_does_by_itself_and_what_comes_to_nothing_is_written_down_t
     assert_eq!(about(&entry(&app, "operator.logout").await)[1..4], ["done", "operator", "tester"]);
     assert!(verify(&app, &[], 0).await["intact"].as_bool().unwrap());
 }
+
+#[tokio::test]
+async fn a_log_without_its_head_is_at_fault_also_where_all_of_it_is_gone() {
+    let app = TestApp::start().await;
+    app.registry().await.audit_append(&note(1)).await.unwrap();
+    let session = app.peek().await;
+    let how = "ALTER TABLE audit DISABLE TRIGGER audit_append_only; TRUNCATE audit; DELETE FROM audit_head";
+    session.batch_execute(how).await.unwrap();
+    assert!(verify(&app, &[], 1).await["fault"].as_str().unwrap().contains("head is missing"));
+}
