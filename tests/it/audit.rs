@@ -282,3 +282,64 @@ async fn refusals_are_written_down_at_the_end_and_sign_ups_that_fail_are_not() {
     assert_eq!(verbs, ["security.host-invalid", "tenant.sign-up"]);
     verify(&app, &[], 0).await;
 }
+
+#[tokio::test]
+async fn what_portero_does_by_itself_and_what_comes_to_nothing_is_written_down_too() {
+    let app = TestApp::builder().failpoints("verify::before=1*return").start().await;
+    let (accepted, _) = app.ask_for("acme").await;
+    let undone = accepted.expect(202).json();
+    assert_eq!(app.job_at_rest(undone["job"].as_str().unwrap()).await["status"], "failed");
+    let about = |entry: &Value| {
+        let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        [text("verb"), text("outcome"), text("actor_kind"), text("actor"), text("subdomain"), text("tenant")]
+    };
+    let id = undone["id"].as_str().unwrap();
+    assert_eq!(
+        about(&entry(&app, "tenant.undone").await),
+        ["tenant.undone", "done", "system", "worker", "acme", id]
+    );
+
+    // The grace is over.
+    let globex = app.sign_up("globex").await;
+    app.portero(&["tenant", "delete", "globex", "--yes"]).run().await.expect(0);
+    let session = app.peek().await;
+    session.batch_execute("UPDATE tenants SET purge_after = now()").await.unwrap();
+    let id = globex.tenant_id.as_str();
+    let purged = about(&entry(&app, "tenant.purged").await);
+    assert_eq!(purged, ["tenant.purged", "done", "system", "worker", "globex", id]);
+    let begun = about(&entry(&app, "tenant.purge").await);
+    assert_eq!(begun, ["tenant.purge", "done", "system", "reaper", "globex", id]);
+
+    // A fence that the doctor lowers.
+    let initech = app.sign_up("initech").await;
+    let login = app.login_of(&initech).await;
+    let superuser = app.cluster().superuser("postgres").await;
+    superuser.batch_execute(&format!("ALTER ROLE {} NOLOGIN", login.name)).await.unwrap();
+    app.portero(&["doctor", "--mend", "--yes"]).run().await;
+    let mended = entry(&app, "doctor.mend").await;
+    assert_eq!(about(&mended)[..3], ["doctor.mend", "done", "cli"]);
+    assert_eq!(
+        (&mended["details"]["kind"], &mended["details"]["object"], &mended["subdomain"]),
+        (&json!("shut_fence"), &json!(login.name), &json!("initech"))
+    );
+
+    // Who logs out says so.
+    let token = app.operator_token().await;
+    let form = [("token", token)];
+    let login = app.operators_http().request("POST", "localhost", "/console/login").form(&form).send().await;
+    let cookie = login.expect(303).cookies().next().unwrap().split(';').next().unwrap().to_owned();
+    let out = app.operators_http().request("POST", "localhost", "/console/logout").header("cookie", &cookie);
+    out.header("sec-fetch-site", "same-origin").send().await.expect(303);
+    assert_eq!(about(&entry(&app, "operator.logout").await)[1..4], ["done", "operator", "tester"]);
+    assert!(verify(&app, &[], 0).await["intact"].as_bool().unwrap());
+}
+
+#[tokio::test]
+async fn a_log_without_its_head_is_at_fault_also_where_all_of_it_is_gone() {
+    let app = TestApp::start().await;
+    app.registry().await.audit_append(&note(1)).await.unwrap();
+    let session = app.peek().await;
+    let how = "ALTER TABLE audit DISABLE TRIGGER audit_append_only; TRUNCATE audit; DELETE FROM audit_head";
+    session.batch_execute(how).await.unwrap();
+    assert!(verify(&app, &[], 1).await["fault"].as_str().unwrap().contains("head is missing"));
+}

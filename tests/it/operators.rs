@@ -328,3 +328,21 @@ async fn the_admin_api_does_what_the_command_line_does() {
     assert_eq!(get("/admin/v1/audit/verify").await["intact"], true);
     assert!(get("/admin/v1/doctor").await["checks"].as_array().is_some());
 }
+
+#[tokio::test]
+async fn characters_that_no_text_has_are_refused_and_nothing_breaks() {
+    let app = TestApp::start().await;
+    for (path, status) in [
+        ("/admin/v1/tenants?search=%00", 422),
+        ("/admin/v1/tenants?status=%00", 422),
+        ("/admin/v1/audit?actor=%00", 422),
+        ("/admin/v1/audit?tenant=a%00b", 422),
+        ("/admin/v1/servers/%00", 404),
+    ] {
+        assert_eq!(app.operator("GET", path).await.send().await.status, status, "{path}");
+    }
+    for reason in ["a\0b", "\u{1b}[2J", "a\r\nb", "\u{7}"] {
+        let pause = app.operator("POST", "/admin/v1/tenants/acme/pause").await;
+        pause.json(&serde_json::json!({ "reason": reason })).send().await.expect_problem(422, "invalid");
+    }
+}

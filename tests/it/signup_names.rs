@@ -110,3 +110,19 @@ async fn the_registry_reads_names_as_the_kernel_does() {
         assert_eq!(row.get::<_, &str>(0), name.skeleton(), "{name}");
     }
 }
+
+#[tokio::test]
+async fn what_reads_like_a_name_that_was_given_up_is_refused_as_long_as_that_is() {
+    let app = TestApp::start().await;
+    app.sign_up("acme").await;
+    app.portero(&["tenant", "rename", "acme", "globex"]).run().await.expect(0);
+    let refused = ask(&app, "acrne").await.expect_problem(422, "invalid");
+    assert_eq!(refused.str_at("/errors/0/code"), "reserved");
+    ask(&app, "acme").await.expect_problem(409, "taken");
+    let session = app.peek().await;
+    session
+        .batch_execute("UPDATE former_subdomains SET redirects_until = now(), quarantined_until = now()")
+        .await
+        .unwrap();
+    ask(&app, "acrne").await.expect(202);
+}

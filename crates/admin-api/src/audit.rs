@@ -1,6 +1,6 @@
 //! The audit log: list, verify.
 
-use crate::{Operator, limit};
+use crate::{Operator, limit, without_nul};
 use actix_web::{HttpResponse, web};
 use portero_control::AuditFilter;
 use portero_edge::{Kind, Problem};
@@ -24,13 +24,8 @@ pub(crate) async fn list(operator: Operator, query: web::Query<List>) -> Answer 
     let query = query.into_inner();
     let since = query.since.map(|text| OffsetDateTime::parse(&text, &Rfc3339)).transpose();
     let since = since.map_err(|_| Problem::new(Kind::Invalid).detail("since is a moment as in RFC 3339"))?;
-    let filter = AuditFilter {
-        subdomain: query.tenant,
-        actor: query.actor,
-        since,
-        before: query.before,
-        ..AuditFilter::default()
-    };
+    let (subdomain, actor) = (without_nul(query.tenant)?, without_nul(query.actor)?);
+    let filter = AuditFilter { subdomain, actor, since, before: query.before, ..AuditFilter::default() };
     let entries = operator.control().audit(&filter, limit(query.limit)?).await?;
     let next = entries.last().map(|entry| entry.seq);
     Ok(HttpResponse::Ok().json(json!({ "entries": entries, "next": next })))

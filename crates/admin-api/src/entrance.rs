@@ -102,8 +102,11 @@ impl AdminApi {
     /// The registry.
     pub async fn log_out(&self, request: &HttpRequest) -> Result<Cookie<'static>, Problem> {
         if let Some(Shown::Session(session)) = shown(request) {
-            self.forget(&session.digest());
-            self.control.operator_log_out(&session).await?;
+            let digest = session.digest();
+            self.forget(&digest);
+            if let Some(operator) = self.control.operator_by_session(&digest).await? {
+                self.control.by(actor(&operator.name, request)).operator_log_out(&session).await?;
+            }
         }
         Ok(cookie(request, String::new(), Duration::ZERO))
     }

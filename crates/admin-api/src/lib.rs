@@ -26,6 +26,14 @@ use portero_edge::{Kind, Problem};
 const LIMIT: i64 = 100;
 const LARGEST_LIMIT: i64 = 1000;
 
+/// What is asked for by a text. PostgreSQL has no text with a NUL in it.
+fn without_nul(asked: Option<String>) -> Result<Option<String>, Problem> {
+    match asked {
+        Some(text) if text.contains('\0') => Err(Problem::new(Kind::Invalid).detail("a NUL is in nothing")),
+        asked => Ok(asked),
+    }
+}
+
 fn limit(asked: Option<i64>) -> Result<i64, Problem> {
     let limit = asked.unwrap_or(LIMIT);
     if (1..=LARGEST_LIMIT).contains(&limit) {

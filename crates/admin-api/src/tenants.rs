@@ -1,6 +1,6 @@
 //! Tenants: list, show, create, pause, resume, weight, rename, delete, undelete, purge.
 
-use crate::{Operator, limit, problems::confirmed};
+use crate::{Operator, limit, problems::confirmed, without_nul};
 use actix_web::{HttpResponse, web};
 use portero_control::{FieldNames, Grace, LookAlike, Purge, SignUp};
 use portero_edge::{Json, Kind, Problem};
@@ -27,9 +27,11 @@ pub(crate) struct List {
 pub(crate) async fn list(operator: Operator, query: web::Query<List>) -> Answer {
     let query = query.into_inner();
     let after = query.after.as_deref().map(label).transpose()?;
-    let (search, status) = (query.search.as_deref(), query.status.as_deref());
-    let tenants =
-        operator.control().tenants_found(search, status, after.as_ref(), limit(query.limit)?).await?;
+    let (search, status) = (without_nul(query.search)?, without_nul(query.status)?);
+    let tenants = operator
+        .control()
+        .tenants_found(search.as_deref(), status.as_deref(), after.as_ref(), limit(query.limit)?)
+        .await?;
     let next = tenants.last().map(|tenant| tenant.subdomain.clone());
     Ok(HttpResponse::Ok().json(json!({ "tenants": tenants, "next": next })))
 }
@@ -91,6 +93,11 @@ pub(crate) async fn pause(
     subdomain: web::Path<String>,
     Json(body): Json<Pause>,
 ) -> Answer {
+    if body.reason.as_deref().is_some_and(|reason| reason.contains(char::is_control)) {
+        return Err(
+            Problem::new(Kind::Invalid).detail("reason is a line of text, without control characters")
+        );
+    }
     let drain = drain(body.drain_secs)?;
     let change = operator
         .control()

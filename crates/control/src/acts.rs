@@ -5,9 +5,10 @@
 //! in the noun's own file. Sign-ups that are refused are not written down: anybody can make as many as they like.
 
 use crate::{
-    Asking, Change, Control, FieldNames, Grace, JobError, Leftovers, LookAlike, MigrationError,
-    MigrationReport, MigrationRequest, NewInvitation, OperatorError, OperatorView, Purge, RehearsalOptions,
-    RehearsalReport, ServerError, ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp, TenantError,
+    Asking, Change, Control, FieldNames, Finding, Grace, JobError, Leftovers, LookAlike, MendError,
+    MigrationError, MigrationReport, MigrationRequest, NewInvitation, OperatorError, OperatorView, Purge,
+    RehearsalOptions, RehearsalReport, ServerError, ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp,
+    TenantError,
 };
 use portero_auth::{OperatorToken, SessionSecret};
 use portero_kernel::{EmailAddress, JobId, MigrationRunId, OperatorId, SecretString, Subdomain};
@@ -339,6 +340,19 @@ impl Control {
         self.done(act, async |control| control.do_operator_rotate(name).await).await
     }
 
+    /// Does about a finding what can be done without a person's judgement.
+    ///
+    /// # Errors
+    /// [`MendError`] says why it was left as it is.
+    pub async fn mend(&self, finding: &Finding) -> Result<(), MendError> {
+        let details = json!({
+            "server": finding.server, "kind": finding.kind.code(), "object": cut(&finding.object),
+            "tenant": finding.tenant_id,
+        });
+        let act = Act { verb: "doctor.mend", subdomain: finding.tenant(), details };
+        self.done(act, async |control| control.do_mend(finding).await).await
+    }
+
     /// Begins a session of [`Control::OPERATOR_SESSION`] for an operator who has proven who they are.
     ///
     /// # Errors
@@ -346,6 +360,15 @@ impl Control {
     pub async fn operator_log_in(&self, operator: OperatorId) -> Result<SessionSecret, RegistryError> {
         let act = Act { verb: "operator.login", subdomain: None, details: json!({}) };
         self.done(act, async |control| control.do_operator_log_in(operator).await).await
+    }
+
+    /// Ends a session. One that is over already is not written down.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn operator_log_out(&self, session: &SessionSecret) -> Result<(), RegistryError> {
+        let act = Act { verb: "operator.logout", subdomain: None, details: json!({}) };
+        self.noting(&self.entry(act)).registry.operator_session_delete(&session.digest()).await
     }
 
     fn entry(&self, act: Act) -> Entry {
@@ -438,6 +461,16 @@ impl Fault for SignUpError {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Registry(_) | Self::NoServer | Self::Busy => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
+}
+
+impl Fault for MendError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Registry(_) | Self::Server(_) => Outcome::Failed,
+            Self::Tenant(error) => error.outcome(),
             _ => Outcome::Refused,
         }
     }

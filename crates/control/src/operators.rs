@@ -120,14 +120,6 @@ impl Control {
         Ok(session)
     }
 
-    /// Ends a session.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn operator_log_out(&self, session: &SessionSecret) -> Result<(), RegistryError> {
-        self.registry.operator_session_delete(&session.digest()).await
-    }
-
     async fn operator(&self, name: &str) -> Result<OperatorView, OperatorError> {
         let found = self.operators().await?.into_iter().find(|operator| operator.name == name);
         found.ok_or_else(|| OperatorError::NotFound(name.to_owned()))

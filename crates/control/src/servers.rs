@@ -233,6 +233,9 @@ impl Control {
     }
 
     async fn find_server(&self, name: &str) -> Result<ServerRow, ServerError> {
+        if check_name(name).is_err() {
+            return Err(ServerError::NotFound(name.to_owned()));
+        }
         let found = self.registry.server_by_name(name).await?;
         found.ok_or_else(|| ServerError::NotFound(name.to_owned()))
     }

@@ -5,7 +5,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::heade
 use futures_util::future::{Ready, ready};
 use std::{
     convert::Infallible,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 /// The client's address.
@@ -29,7 +29,7 @@ impl ClientAddress {
             .last()
             .and_then(|value| value.to_str().ok())
             .and_then(|list| list.rsplit(',').next())
-            .and_then(|entry| entry.trim().parse().ok());
+            .and_then(address_in);
         Self(told.unwrap_or(peer))
     }
 
@@ -42,6 +42,14 @@ impl ClientAddress {
         let Some(edge) = request.app_data::<web::Data<Edge>>() else { return false };
         request.peer_addr().is_some_and(|peer| edge.trusted_proxies.contains(&peer.ip().to_canonical()))
     }
+}
+
+/// An address as proxies write it: bare, or with the client's port.
+fn address_in(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry.parse::<IpAddr>().ok();
+    let address = bare.or_else(|| entry.parse::<SocketAddr>().ok().map(|told| told.ip()))?;
+    Some(address.to_canonical())
 }
 
 /// What a client calls itself, if that can be read.
@@ -57,5 +65,26 @@ impl FromRequest for ClientAddress {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Ok(Self::of(request)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_read_in_each_way_that_proxies_write_it() {
+        for (entry, address) in [
+            (" 192.0.2.1 ", Some("192.0.2.1")),
+            ("192.0.2.1:4711", Some("192.0.2.1")),
+            ("::ffff:192.0.2.1", Some("192.0.2.1")),
+            ("[::ffff:192.0.2.1]:4711", Some("192.0.2.1")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("[2001:db8::1]:4711", Some("2001:db8::1")),
+            ("unknown", None),
+            ("", None),
+        ] {
+            assert_eq!(address_in(entry), address.map(|address| address.parse().unwrap()), "{entry}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::workflows::purge_tenant;
 use portero_kernel::JobId;
-use portero_registry::{Registry, RegistryError};
+use portero_registry::{Actor, Entry, Outcome, Registry, RegistryError};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -35,7 +35,15 @@ async fn look(registry: &Registry) -> Result<(), RegistryError> {
     let job = JobId::generate();
     // It may have been brought back before the lock was had.
     let still_due = registry.purge_due(purge_tenant::KIND).await? == Some(tenant);
-    if still_due && purge_tenant::begin(registry, job, tenant).await? {
+    let noting = registry.noting(Entry {
+        actor: Actor::System { task: "reaper" },
+        verb: "tenant.purge",
+        outcome: Outcome::Done,
+        tenant: Some(tenant),
+        subdomain: None,
+        details: serde_json::json!({ "before_grace": false }),
+    });
+    if still_due && purge_tenant::begin(&noting, job, tenant).await? {
         tracing::info!(%tenant, %job, "the grace of a deleted tenant is over: it is being purged");
     }
     lock.close().await;

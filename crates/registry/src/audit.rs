@@ -266,6 +266,25 @@ impl Registry {
         Ok(())
     }
 
+    /// To be called last in a worker's transaction that ends what a job was for.
+    pub(crate) async fn note_end_in_txn(
+        &self,
+        txn: &Transaction<'_>,
+        verb: &'static str,
+        tenant: TenantId,
+        subdomain: String,
+    ) -> Result<()> {
+        let entry = Entry {
+            actor: Actor::System { task: "worker" },
+            verb,
+            outcome: Outcome::Done,
+            tenant: Some(tenant),
+            subdomain: Some(subdomain),
+            details: Value::Object(Default::default()),
+        };
+        self.audit_append_in_txn(txn, &entry).await.map(|_| ())
+    }
+
     /// Writes down what has no transaction of its own; returns its number.
     ///
     /// # Errors

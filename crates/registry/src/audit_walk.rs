@@ -71,6 +71,9 @@ pub enum AuditFault {
         /// The head.
         head: i64,
     },
+    /// The row that says where the log ends isn't there: it is written with the registry's tables, and never taken away.
+    #[error("the log's head is missing")]
+    NoHead,
     /// It isn't the log that it was.
     #[error("row {0} is not what it was when its place was kept: the log was cut off or written anew since")]
     NotAsExpected(i64),
@@ -172,8 +175,8 @@ impl Registry {
         if fault.is_none() {
             let count = txn.query_one("SELECT count(*) FROM audit", &[]).await?.get(0);
             let told = txn.query_opt("SELECT seq, hash FROM audit_head", &[]).await?;
-            let told = told.map_or(start, |row| AuditHead { seq: row.get(0), hash: link_of(row.get(1)) });
-            fault = walk.end(count, told).err();
+            let told = told.map(|row| AuditHead { seq: row.get(0), hash: link_of(row.get(1)) });
+            fault = told.map_or(Some(AuditFault::NoHead), |told| walk.end(count, told).err());
         }
         txn.rollback().await?;
         let head = walk.head;

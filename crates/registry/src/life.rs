@@ -344,8 +344,10 @@ impl Registry {
                 &[&id.uuid(), &lease.job().uuid()],
             )
             .await?;
-            txn.execute("DELETE FROM tenants WHERE id = $1", &[&id.uuid()]).await?;
+            let sql = "DELETE FROM tenants WHERE id = $1 RETURNING subdomain";
+            let subdomain = txn.query_one(sql, &[&id.uuid()]).await?.get(0);
             route_changed_in_txn(&txn, id).await?;
+            self.note_end_in_txn(&txn, "tenant.purged", id, subdomain).await?;
         }
         txn.commit().await?;
         Ok(())

@@ -22,7 +22,7 @@ pub(crate) async fn name_lock_in_txn(txn: &Transaction<'_>, name: &Subdomain) ->
     Ok(())
 }
 
-/// Refuses a name that is another's or held for another, and one that reads like such a name, unless those are let pass.
+/// Refuses a name that is another's, held for another or in quarantine, and one that reads like such a name, unless those are let pass.
 pub(crate) async fn name_check_in_txn(
     txn: &Transaction<'_>,
     name: &Subdomain,
@@ -41,6 +41,10 @@ pub(crate) async fn name_check_in_txn(
                  UNION ALL
                  SELECT subdomain FROM signup_pending
                  WHERE skeleton = public.name_skeleton($1) AND expires_at > now() AND ($2::bytea IS NULL OR email <> $2)
+                 UNION ALL
+                 SELECT subdomain FROM former_subdomains
+                 WHERE public.name_skeleton(subdomain) = public.name_skeleton($1) AND quarantined_until > now()
+                   AND tenant_id IS DISTINCT FROM $3
              ) AS same ORDER BY subdomain <> $1 LIMIT 1",
             &[&name.as_str(), &email, &tenant],
         )

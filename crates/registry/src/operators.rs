@@ -148,8 +148,8 @@ impl Registry {
     /// # Errors
     /// The registry.
     pub async fn operator_session_delete(&self, session: &[u8; 32]) -> Result<()> {
-        let sql = "DELETE FROM operator_sessions WHERE digest = $1";
-        self.client().await?.execute(sql, &[&session.as_slice()]).await?;
+        let sql = "DELETE FROM operator_sessions WHERE digest = $1 AND expires_at > now() RETURNING digest";
+        self.operator_change(sql, &[&session.as_slice()]).await?;
         Ok(())
     }
 }

@@ -330,10 +330,11 @@ impl Registry {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
         lease.check_in_txn(&txn).await?;
-        let gone = txn.execute("DELETE FROM tenants WHERE id = $1", &[&id.uuid()]).await?;
-        if gone == 1 {
+        let sql = "DELETE FROM tenants WHERE id = $1 RETURNING subdomain";
+        if let Some(row) = txn.query_opt(sql, &[&id.uuid()]).await? {
             invitation_give_back_in_txn(&txn, id).await?;
             route_changed_in_txn(&txn, id).await?;
+            self.note_end_in_txn(&txn, "tenant.undone", id, row.get(0)).await?;
         }
         txn.commit().await?;
         Ok(())
@@ -351,7 +352,7 @@ impl Registry {
                 "DELETE FROM tenants USING jobs
                  WHERE jobs.id = $1 AND jobs.status = 'abandoned'
                    AND tenants.id = jobs.tenant_id AND tenants.status = 'provisioning'
-                 RETURNING tenants.id",
+                 RETURNING tenants.id, tenants.subdomain",
                 &[&job.uuid()],
             )
             .await?;
@@ -359,6 +360,7 @@ impl Registry {
             let id = TenantId::from(row.get::<_, Uuid>(0));
             invitation_give_back_in_txn(&txn, id).await?;
             route_changed_in_txn(&txn, id).await?;
+            self.note_end_in_txn(&txn, "tenant.undone", id, row.get(1)).await?;
         }
         txn.commit().await?;
         Ok(gone.is_some())

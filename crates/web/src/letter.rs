@@ -29,7 +29,11 @@ pub fn letter(facts: &LetterFacts<'_>) -> Letter {
 
 /// Whether no mail program makes a link of it, and nobody a message.
 fn is_harmless(company: &str) -> bool {
-    company.chars().count() <= 60 && !company.contains(['.', '/', ':', '@', '\\'])
+    // Other scripts' full stops and slashes are dots and slashes to a browser.
+    let plain = |c: char| {
+        c.is_alphanumeric() || c == '’' || c.is_ascii() && !matches!(c, '.' | '/' | ':' | '@' | '\\')
+    };
+    company.chars().count() <= 60 && company.chars().all(plain)
 }
 
 #[cfg(test)]
@@ -61,12 +65,20 @@ mod tests {
 
     #[test]
     fn a_name_that_could_be_a_link_is_not_repeated() {
-        for name in
-            ["your account is locked, see evil.example", "http://evil", "call me@evil", &"a".repeat(61)]
-        {
+        for name in [
+            "your account is locked, see evil.example",
+            "http://evil",
+            "call me@evil",
+            "evil。com",
+            "evil․com",
+            "evil．com",
+            &"a".repeat(61),
+        ] {
             let letter = letter_for("en", name);
             assert!(!letter.text.contains(name) && !letter.html.contains(name), "{name}");
         }
-        assert!(letter_for("en", "Acme & Co").text.contains("Acme & Co"));
+        for name in ["Acme & Co", "Panadería Ñuñoa", "O’Hara (Lima)", "株式会社"] {
+            assert!(letter_for("en", name).text.contains(name), "{name}");
+        }
     }
 }

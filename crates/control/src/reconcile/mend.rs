@@ -102,11 +102,7 @@ impl Control {
         if found > most { Err(MendError::TooMany { found, most }) } else { Ok(()) }
     }
 
-    /// Does about a finding what can be done without a person's judgement.
-    ///
-    /// # Errors
-    /// [`MendError`] says why it was left as it is.
-    pub async fn mend(&self, finding: &Finding) -> Result<(), MendError> {
+    pub(crate) async fn do_mend(&self, finding: &Finding) -> Result<(), MendError> {
         let remedy = finding.remedy().ok_or(MendError::Person(finding.kind.advice()))?;
         match (remedy, finding.tenant()) {
             (Remedy::Drop, _) => self.drop_orphan(finding).await,
