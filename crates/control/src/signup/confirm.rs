@@ -81,7 +81,11 @@ impl Control {
         };
         let checked = Checked { company: pending.company, subdomain: pending.subdomain, email, password };
         let begun = self.begin(checked, &terms, Some(claim)).await;
-        begun.map_err(|refused| refused.outside(FieldNames::FORM))
+        begun.map_err(|refused| match refused.outside(FieldNames::FORM) {
+            // It was held for this link: who has it now pressed the button a moment before.
+            SignUpError::Taken(_) => SignUpError::LinkSpent,
+            error => error,
+        })
     }
 
     /// Holds the name, and writes the mail. Whether the address was written to as often as it may be doesn't show.
