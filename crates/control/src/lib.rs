@@ -64,6 +64,8 @@ use job_events::JobEvents;
 use portero_auth::Passwords;
 use portero_kernel::Site;
 use portero_registry::Registry;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 // Who acts, and which entries of the audit log are asked for.
 pub use portero_registry::{Actor, AuditFilter, AuditHead, NotAHead};
@@ -76,6 +78,8 @@ pub struct Control {
     site: Site,
     mode: SignUpMode,
     in_flight: Option<i64>,
+    /// Those who sign up from outside, a few at a time.
+    desk: Arc<Semaphore>,
     write_letter: WriteLetter,
     job_events: JobEvents,
     actor: Actor,
@@ -91,6 +95,7 @@ impl Control {
             site,
             mode,
             in_flight: None,
+            desk: Arc::new(Semaphore::new(signup::AT_ONCE)),
             write_letter: plain_letter,
             job_events: JobEvents::default(),
             actor: Actor::System { task: "portero" },

@@ -15,9 +15,14 @@ use portero_provisioner::{TENANT_MIGRATIONS, Workflow, workflows::create_tenant}
 use portero_registry::{
     InvitationState, KeyAnswer, NewJob, NewTenant, RegistryError, SignUpKey, TenantLogin, Terms, Token,
 };
-use std::net::IpAddr;
-use tokio::try_join;
+use std::{net::IpAddr, time::Duration};
+use tokio::{time::timeout, try_join};
 use uuid::Uuid;
+
+/// How many sign-ups are looked at together: a crowd waits for its turn, and not on the threads that serve requests.
+pub(crate) const AT_ONCE: usize = 4;
+/// How long one waits for that.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many companies may be in the making at once, unless set: what some minutes' work is.
 pub const IN_FLIGHT: u32 = 200;
@@ -186,6 +191,7 @@ impl Control {
         names: FieldNames,
         asking: &Asking<'_>,
     ) -> Result<SignUpOutcome, SignUpError> {
+        let _turn = timeout(PATIENCE, self.desk.acquire()).await.map_err(|_| SignUpError::Busy)?;
         let Some(key) = asking.key.map(|key| self.key_digests(key, form, asking)) else {
             return self.sign_up_once(form, names, asking, None).await;
         };
