@@ -42,7 +42,7 @@ static PLAN: Plan<()> = Plan {
 };
 
 async fn claim(registry: &Registry, job: JobId) -> Claim {
-    registry.job_claim(Uuid::new_v4(), LEASE, Some(job)).await.unwrap().expect("nobody has it")
+    registry.job_claim(Uuid::new_v4(), LEASE, Some(job), &[]).await.unwrap().expect("nobody has it")
 }
 
 #[tokio::test]

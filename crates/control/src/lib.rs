@@ -64,6 +64,7 @@ use job_events::JobEvents;
 use portero_auth::Passwords;
 use portero_kernel::Site;
 use portero_registry::Registry;
+use servers::Probes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -80,6 +81,7 @@ pub struct Control {
     in_flight: Option<i64>,
     /// Those who sign up from outside, a few at a time.
     desk: Arc<Semaphore>,
+    probes: Probes,
     write_letter: WriteLetter,
     job_events: JobEvents,
     actor: Actor,
@@ -95,7 +97,10 @@ impl Control {
             site,
             mode,
             in_flight: None,
-            desk: Arc::new(Semaphore::new(signup::AT_ONCE)),
+            desk: Arc::new(Semaphore::new(
+                std::env::var("XP_DESK").ok().and_then(|v| v.parse().ok()).unwrap_or(signup::AT_ONCE),
+            )),
+            probes: Probes::default(),
             write_letter: plain_letter,
             job_events: JobEvents::default(),
             actor: Actor::System { task: "portero" },

@@ -5,7 +5,11 @@ use portero_kernel::{ExposeSecret, RouterId, SecretString, ServerId};
 use portero_pg::{MARK_PREFIX, Session, connect, tenant_capacity};
 use portero_registry::{LeaseRow, RegistryError, ServerRow, ServerStatus, SpareFigures, server_config};
 use serde::Serialize;
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use time::OffsetDateTime;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::{Config, config::Host};
@@ -13,6 +17,38 @@ use tokio_postgres::{Config, config::Host};
 const LONGEST_NAME: usize = 40;
 /// How long a server may take to let Portero in before a new company is put elsewhere.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// A session of Portero's own on each server, kept for the next sign-up: a login would cost as much as all that is asked.
+#[derive(Clone, Default)]
+pub(crate) struct Probes(Arc<Mutex<HashMap<ServerId, Session>>>);
+
+impl Probes {
+    /// Whether the server lets Portero in, and nobody else where a company would be.
+    async fn takes_companies(&self, server: &ServerRow) -> bool {
+        let kept = self.lock().remove(&server.id).filter(|session| !session.is_closed());
+        if let Some(session) = kept
+            && let Ok(Ok(open)) = timeout(PROBE, open_databases(&session)).await
+        {
+            return self.judge(server, session, &open);
+        }
+        let Ok(Ok(session)) = timeout(PROBE, connect(&server.admin)).await else { return false };
+        let Ok(Ok(open)) = timeout(PROBE, open_databases(&session)).await else { return false };
+        self.judge(server, session, &open)
+    }
+
+    fn judge(&self, server: &ServerRow, session: Session, open: &[String]) -> bool {
+        self.lock().insert(server.id, session);
+        if !open.is_empty() {
+            let (server, databases) = (&server.name, open.join(", "));
+            tracing::error!(server, databases, "no company is put there: these are open to everybody");
+        }
+        open.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A server, as operators see it.
 #[derive(Debug, Clone, Serialize)]
@@ -204,25 +240,13 @@ impl Control {
     /// The servers that take new companies and let Portero in at this moment: a company that signs up is not put on one
     /// that is away, nor on one where its role could look into what is not its own.
     pub(crate) async fn servers_that_answer(&self) -> Result<Vec<ServerId>, RegistryError> {
-        let mut probes = JoinSet::new();
+        let mut asked = JoinSet::new();
         let active = |server: &ServerRow| server.status == ServerStatus::Active;
         for server in self.registry.servers().await?.into_iter().filter(active) {
-            probes.spawn(async move {
-                let session = timeout(PROBE, connect(&server.admin)).await.ok()?.ok()?;
-                let open = timeout(PROBE, open_databases(&session)).await.ok()?.ok()?;
-                session.close().await;
-                if !open.is_empty() {
-                    let (server, databases) = (&server.name, open.join(", "));
-                    tracing::error!(
-                        server,
-                        databases,
-                        "no company is put there: these are open to everybody"
-                    );
-                }
-                open.is_empty().then_some(server.id)
-            });
+            let probes = self.probes.clone();
+            asked.spawn(async move { probes.takes_companies(&server).await.then_some(server.id) });
         }
-        Ok(probes.join_all().await.into_iter().flatten().collect())
+        Ok(asked.join_all().await.into_iter().flatten().collect())
     }
 
     async fn set_status(&self, name: &str, status: ServerStatus) -> Result<ServerView, ServerError> {

@@ -20,7 +20,7 @@ use tokio::{time::timeout, try_join};
 use uuid::Uuid;
 
 /// How many sign-ups are looked at together: a crowd waits for its turn, and not on the threads that serve requests.
-pub(crate) const AT_ONCE: usize = 4;
+pub(crate) const AT_ONCE: usize = 1;
 /// How long one waits for that.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -23,12 +23,18 @@ use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 /// How often to look without having heard of a sign-up.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// After a sign-up: it is to have the server for itself.
 const SETTLE: Duration = Duration::from_millis(500);
+/// Who signs up comes first: so long at most a spare waits until nobody does, and so often it looks.
+const GIVES_WAY: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long one round may take. A server that hangs would hold it for ever.
 const ROUND: Duration = Duration::from_secs(120);
 /// After the first failure; it doubles.
@@ -85,8 +91,8 @@ impl Refill {
             bell.listen().await;
             self.round().await;
             tokio::select! {
-                () = bell.rung() => tokio::time::sleep(SETTLE).await,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = bell.rung() => sleep(SETTLE).await,
+                () = sleep(LOOK_EVERY) => {}
             }
         }
     }
@@ -219,6 +225,15 @@ impl Refill {
         Ok(())
     }
 
+    /// Waits while a company's job is at work on the server. Where that goes on and on, spares are made nonetheless: slowly.
+    async fn give_way(&self, server: &ServerRow) -> Result<(), RegistryError> {
+        let began = Instant::now();
+        while began.elapsed() < GIVES_WAY && self.registry.is_at_work_on(server.id).await? {
+            sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
     /// One after the other: nobody waits for them, and somebody may be served meanwhile.
     async fn make(
         &self,
@@ -228,6 +243,7 @@ impl Refill {
         count: usize,
     ) -> Result<(), SpareError> {
         for _ in 0..count {
+            self.give_way(server).await?;
             make(&self.registry, session, server, template).await?;
         }
         tracing::debug!(server = server.name, count, "spares were made");

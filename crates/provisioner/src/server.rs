@@ -90,26 +90,25 @@ pub(crate) async fn refiller(admin: &Config, server: ServerId) -> Result<Session
     let mut config = admin.clone();
     config.application_name(format!("portero refill {server}"));
     let session = session_in(&config, admin.get_dbname().unwrap_or("postgres")).await?;
-    end_others_of_that_name(&session, None).await?;
+    end_others_of_that_name(&session).await?;
     Ok(session)
 }
 
-/// Ends all other sessions of this one's name and role but the one with the process `but`, and waits until they have ended.
-/// Says the process of this one.
-pub(crate) async fn end_others_of_that_name(session: &Session, but: Option<i32>) -> Result<i32> {
+/// Ends all other sessions of this one's name and role, and waits until they have ended.
+pub(crate) async fn end_others_of_that_name(session: &Session) -> Result<()> {
     // A second look, for one that had ended by itself when it was told to: that is answered like one that stays.
     for _ in 0..2 {
         let told = session
             .query_one(
-                "SELECT pg_backend_pid(), coalesce(bool_and(pg_terminate_backend(pid, 10000)), true)
+                "SELECT coalesce(bool_and(pg_terminate_backend(pid, 10000)), true)
                  FROM pg_catalog.pg_stat_activity
                  WHERE application_name = current_setting('application_name')
-                   AND usename = current_user AND pid <> pg_backend_pid() AND pid IS DISTINCT FROM $1",
-                &[&but],
+                   AND usename = current_user AND pid <> pg_backend_pid()",
+                &[],
             )
             .await?;
-        if told.get(1) {
-            return Ok(told.get(0));
+        if told.get(0) {
+            return Ok(());
         }
     }
     Err(ServerError::EarlierSession)
@@ -410,7 +409,7 @@ pub(crate) async fn remains(session: &Session, database: &DatabaseName, tenant: 
 /// As PostgreSQL says.
 pub async fn left_of(admin: &Config, job: JobId, database: &DatabaseName) -> Result<Vec<String>> {
     let session = session_of(admin, job).await?;
-    end_others_of_that_name(&session, None).await?;
+    end_others_of_that_name(&session).await?;
     let rows = session
         .query(
             "SELECT 'database ' || datname FROM pg_catalog.pg_database WHERE datname = $1
@@ -435,7 +434,7 @@ pub async fn remove_left(
     database: &DatabaseName,
 ) -> Result<()> {
     let session = session_of(admin, job).await?;
-    end_others_of_that_name(&session, None).await?;
+    end_others_of_that_name(&session).await?;
     let marks = [Mark::tenant(tenant), Mark::spare(server)];
     let removed = removal::drop_database_and_role(&session, admin, database, &marks).await;
     session.close().await;

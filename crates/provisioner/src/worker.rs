@@ -1,12 +1,18 @@
 //! Workers: claim a job, go on with it until it rests, claim the next.
 
 use crate::{engine::LEASE, points, workflows};
-use portero_kernel::{JobId, with_causes};
+use portero_kernel::{JobId, ServerId, with_causes};
 use portero_registry::{Bell, Channel, Claim, JobStatus, Registry, RegistryError};
-use std::{num::NonZero, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZero,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
+    time::{interval, sleep, timeout},
 };
 use uuid::Uuid;
 
@@ -15,20 +21,32 @@ const REMEMBERED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// How often older ones are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 
+/// Jobs that go on at the same time, on all servers: most of them wait for something.
+const AT_ONCE: usize = 16;
+/// What takes longer than this waits for something rather than works, and no longer keeps others from its server.
+const WORKS_FOR: Duration = Duration::from_secs(5);
+
+/// After a job so many times as long as it took, nothing of its kind begins on its server, where there is no room for two: a
+/// crowd that signs up is served one after the other, and those who are served meanwhile have the most of the cores.
+const REST: u32 = 2;
+/// However long it took: then it has waited rather than worked.
+const LONGEST_REST: Duration = Duration::from_millis(300);
+
 /// How a worker works.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerOptions {
-    /// Jobs that go on at the same time.
-    pub at_once: usize,
+    /// Jobs of one kind that work on one server at the same time.
+    pub per_server: usize,
     /// How often to look for jobs that nobody rang the bell for: written by others, or left by somebody who died.
     pub look_every: Duration,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        // More would make none of them sooner there, and those who are served wait longer for a core.
+        // More would make none of them sooner where the server is on this machine, and those who are served would wait
+        // longer for a core.
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { at_once: cores.max(2), look_every: Duration::from_secs(2) }
+        Self { per_server: (cores / 2).max(1), look_every: Duration::from_secs(2) }
     }
 }
 
@@ -38,22 +56,60 @@ pub struct Worker {
     registry: Registry,
     id: Uuid,
     options: WorkerOptions,
+    at_work: AtWork,
+}
+
+/// The jobs that a worker is at.
+#[derive(Clone, Default)]
+struct AtWork(Arc<Mutex<HashMap<JobId, Begun>>>);
+
+/// Where a job is being worked on, and since when.
+struct Begun {
+    server: ServerId,
+    kind: String,
+    at: Instant,
+}
+
+impl AtWork {
+    fn begin(&self, claim: &Claim) {
+        if let Some(server) = claim.server {
+            let begun = Begun { server, kind: claim.job.kind.clone(), at: Instant::now() };
+            self.lock().insert(claim.lease.job(), begun);
+        }
+    }
+
+    fn end(&self, claim: &Claim) {
+        self.lock().remove(&claim.lease.job());
+    }
+
+    /// Where there is enough work of a kind.
+    fn enough(&self, per_server: usize) -> Vec<(ServerId, String)> {
+        let mut found: HashMap<_, usize> = HashMap::new();
+        for begun in self.lock().values().filter(|begun| begun.at.elapsed() < WORKS_FOR) {
+            *found.entry((begun.server, begun.kind.clone())).or_default() += 1;
+        }
+        found.into_iter().filter(|(_, count)| *count >= per_server).map(|(place, _)| place).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Begun>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Worker {
     /// A worker with a name of its own.
     #[must_use]
     pub fn new(registry: Registry, options: WorkerOptions) -> Self {
-        Self { registry, id: Uuid::new_v4(), options }
+        Self { registry, id: Uuid::new_v4(), options, at_work: AtWork::default() }
     }
 
     /// Works until told to stop. Then no job is claimed any more, and those under way are given up between two awaits
     /// after `grace`: whoever claims them next goes on.
     pub async fn run(self, mut stop: watch::Receiver<bool>, grace: Duration) {
-        let slots = Arc::new(Semaphore::new(points::at_once(self.options.at_once)));
+        let slots = Arc::new(Semaphore::new(points::at_once(AT_ONCE)));
         let mut under_way = JoinSet::new();
         let mut bell = Bell::new(&self.registry, Channel::Jobs);
-        let mut forget = tokio::time::interval(FORGET_EVERY);
+        let mut forget = interval(FORGET_EVERY);
         while !*stop.borrow() {
             bell.listen().await;
             self.claim_all(&slots, &mut under_way).await;
@@ -62,11 +118,11 @@ impl Worker {
                 () = bell.rung() => {}
                 Some(_) = under_way.join_next() => {}
                 _ = forget.tick() => self.forget_old().await,
-                () = tokio::time::sleep(self.options.look_every) => {}
+                () = sleep(self.options.look_every) => {}
             }
         }
         let finished = async { while under_way.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, finished).await.is_err() {
+        if timeout(grace, finished).await.is_err() {
             tracing::warn!("jobs are still under way: whoever claims them next goes on with them");
             under_way.shutdown().await;
         }
@@ -86,7 +142,8 @@ impl Worker {
 
     async fn claim_all(&self, slots: &Arc<Semaphore>, under_way: &mut JoinSet<()>) {
         while let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-            match self.registry.job_claim(self.id, LEASE, None).await {
+            let enough = self.at_work.enough(points::at_once(self.options.per_server));
+            match self.registry.job_claim(self.id, LEASE, None, &enough).await {
                 Ok(None) => return,
                 Err(error) => {
                     tracing::warn!(%error, "no job could be claimed");
@@ -94,8 +151,12 @@ impl Worker {
                 }
                 Ok(Some(claim)) => {
                     let worker = self.clone();
+                    worker.at_work.begin(&claim);
                     under_way.spawn(async move {
+                        let began = Instant::now();
                         worker.go_on(&claim).await;
+                        sleep((began.elapsed() * REST).min(LONGEST_REST)).await;
+                        worker.at_work.end(&claim);
                         drop(slot);
                     });
                 }
@@ -108,7 +169,7 @@ impl Worker {
     /// # Errors
     /// The registry.
     pub async fn run_one(&self, id: JobId) -> Result<Option<JobStatus>, RegistryError> {
-        if let Some(claim) = self.registry.job_claim(self.id, LEASE, Some(id)).await? {
+        if let Some(claim) = self.registry.job_claim(self.id, LEASE, Some(id), &[]).await? {
             self.go_on(&claim).await;
         }
         Ok(self.registry.job_by_id(id).await?.map(|job| job.status))

@@ -4,8 +4,7 @@
 //! it. Appending holds the chain's head until the transaction ends, so it comes last in one; there is no number without
 //! a row. `auth` has the mathematics of the chain; `audit_walk` follows it.
 
-use crate::{Registry, Result};
-use deadpool_postgres::Transaction;
+use crate::{Registry, Result, connection::Transaction};
 use portero_auth::Chain;
 use portero_kernel::TenantId;
 use serde_json::Value;

@@ -5,9 +5,8 @@
 //! somebody else has the job, and that its writes no longer count. Each write is heard at once by whoever watches
 //! the job.
 
-use crate::{JobRow, JobStatus, Registry, RegistryError, Result, StepStatus};
-use deadpool_postgres::Transaction;
-use portero_kernel::{JobId, SecretString};
+use crate::{JobRow, JobStatus, Registry, RegistryError, Result, StepStatus, connection::Transaction};
+use portero_kernel::{JobId, SecretString, ServerId};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -24,6 +23,8 @@ pub struct Claim {
     pub lease: Lease,
     /// The job as it was found.
     pub job: JobRow,
+    /// Where its tenant is; nothing where the tenant is not in the registry any more.
+    pub server: Option<ServerId>,
     /// What the steps need; nothing where a job has no secret.
     pub secret: Option<SecretString>,
 }
@@ -33,6 +34,17 @@ impl Lease {
     #[must_use]
     pub const fn job(&self) -> JobId {
         self.job
+    }
+
+    /// Whether nobody had the job before.
+    #[must_use]
+    pub const fn is_first(&self) -> bool {
+        self.fence == 1
+    }
+
+    /// The fence, for a statement that looks at it itself.
+    pub(crate) const fn fence(&self) -> i64 {
+        self.fence
     }
 
     /// Holds the job's row until the transaction ends, if it is still this worker's.
@@ -49,7 +61,7 @@ impl Lease {
 
 impl Registry {
     /// Claims a job that nobody is working on, or the one named if nobody is: one that is new before one that was left,
-    /// the one that was left longest ago before others.
+    /// the one that was left longest ago before others. None of a kind that is in `but` with its tenant's server.
     ///
     /// # Errors
     /// The registry, or a secret that doesn't open.
@@ -58,19 +70,26 @@ impl Registry {
         worker: Uuid,
         lease: Duration,
         only: Option<JobId>,
+        but: &[(ServerId, String)],
     ) -> Result<Option<Claim>> {
+        let (servers, kinds): (Vec<_>, Vec<_>) =
+            but.iter().map(|(server, kind)| (server.uuid(), kind.as_str())).unzip();
         let row = self
             .client()
             .await?
             .query_opt(
                 "UPDATE jobs SET lease_owner = $1, lease_until = now() + make_interval(secs => $2), fence = fence + 1
-                 WHERE id = (SELECT id FROM jobs
+                 WHERE id = (SELECT id FROM jobs job
                              WHERE status IN ('running', 'undoing')
                                AND (lease_until IS NULL OR lease_until < now())
                                AND ($3::uuid IS NULL OR id = $3)
+                               AND NOT EXISTS (
+                                   SELECT FROM tenants
+                                   JOIN unnest($4::uuid[], $5::text[]) AS but (server, kind) ON server = server_id
+                                   WHERE tenants.id = job.tenant_id AND but.kind = job.kind)
                              ORDER BY lease_until NULLS FIRST, created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-                 RETURNING id, fence, secret",
-                &[&worker, &lease.as_secs_f64(), &only.map(JobId::uuid)],
+                 RETURNING id, fence, secret, (SELECT server_id FROM tenants WHERE tenants.id = tenant_id) AS server",
+                &[&worker, &lease.as_secs_f64(), &only.map(JobId::uuid), &servers, &kinds],
             )
             .await?;
         let Some(row) = row else { return Ok(None) };
@@ -80,7 +99,8 @@ impl Registry {
             .map(|sealed| self.open_job_secret(id, sealed))
             .transpose()?;
         let job = self.job_by_id(id).await?.ok_or(RegistryError::Unreadable("job"))?;
-        Ok(Some(Claim { lease: Lease { job: id, fence: row.get("fence") }, job, secret }))
+        let server = row.get::<_, Option<Uuid>>("server").map(ServerId::from);
+        Ok(Some(Claim { lease: Lease { job: id, fence: row.get("fence") }, job, server, secret }))
     }
 
     /// Makes the lease last longer. A job that came to rest in this very moment keeps none.

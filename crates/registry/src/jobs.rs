@@ -2,9 +2,8 @@
 //!
 //! How a worker claims one and writes down what it does is in `job_log`.
 
-use crate::{NewTenant, Registry, RegistryError, Result, TenantRow};
-use deadpool_postgres::Transaction;
-use portero_kernel::{JobId, SecretString, Subdomain, TenantId};
+use crate::{NewTenant, Registry, RegistryError, Result, TenantRow, connection::Transaction};
+use portero_kernel::{JobId, SecretString, ServerId, Subdomain, TenantId};
 use portero_pg::violated_constraint;
 use std::{collections::HashMap, time::Duration};
 use time::OffsetDateTime;
@@ -369,6 +368,23 @@ impl Registry {
             .client()
             .await?
             .query_one("SELECT count(*) FROM jobs WHERE status IN ('running', 'undoing')", &[])
+            .await?;
+        Ok(row.get(0))
+    }
+
+    /// Whether a job is being worked on, or is about to be, whose tenant is on this server.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn is_at_work_on(&self, server: ServerId) -> Result<bool> {
+        let row = self
+            .client()
+            .await?
+            .query_one(
+                "SELECT EXISTS (SELECT FROM jobs JOIN tenants ON tenants.id = tenant_id
+                                WHERE jobs.status IN ('running', 'undoing') AND server_id = $1)",
+                &[&server.uuid()],
+            )
             .await?;
         Ok(row.get(0))
     }

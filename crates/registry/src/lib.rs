@@ -8,6 +8,7 @@ mod audit;
 mod audit_walk;
 mod bell;
 mod budget;
+mod connection;
 mod holdings;
 mod job_log;
 mod jobs;
@@ -59,9 +60,8 @@ pub use tenants::{NewTenant, TenantRow, TenantStatus};
 // A registry can't be opened without one.
 pub use portero_auth::MasterKey;
 
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Transaction,
-};
+use connection::{Connection, Transaction};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, QueueMode, RecyclingMethod, Runtime};
 use lines::Lines;
 use portero_auth::{Chain, Digester, Sealer};
 use portero_kernel::{SchemaVersion, Subdomain};
@@ -182,6 +182,8 @@ impl Registry {
         );
         let pool = Pool::builder(manager)
             .max_size(8)
+            // The one that was used last has its statements prepared.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(Duration::from_secs(3)))
             .create_timeout(Some(Duration::from_secs(3)))
@@ -249,8 +251,8 @@ impl Registry {
         self.digester.of(purpose, parts)
     }
 
-    async fn client(&self) -> Result<Object> {
-        Ok(self.pool.get().await?)
+    async fn client(&self) -> Result<Connection> {
+        Ok(self.pool.get().await?.into())
     }
 }
 

@@ -3,10 +3,10 @@
 
 use crate::{
     Lease, NewJob, Registry, RegistryError, Result, TenantStatus,
+    connection::Transaction,
     names::{NameFor, name_check_in_txn, name_lock_in_txn},
     route_changed_in_txn,
 };
-use deadpool_postgres::Transaction;
 use portero_kernel::{DatabaseName, JobId, ServerId, Subdomain, TenantId};
 use portero_pg::{lock_key, violated_constraint};
 use time::OffsetDateTime;

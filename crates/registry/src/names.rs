@@ -1,7 +1,6 @@
 //! Whether a name can be had: looked at in the transaction that takes it.
 
-use crate::{RegistryError, Result};
-use deadpool_postgres::Transaction;
+use crate::{RegistryError, Result, connection::Transaction};
 use portero_kernel::{Subdomain, TenantId};
 use portero_pg::lock_key;
 

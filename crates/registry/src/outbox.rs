@@ -3,8 +3,7 @@
 //! Whoever takes one has it for a while; if nothing is heard, it is somebody's turn again. What a mail says is sealed, since
 //! it carries links that open something, and erased when it was sent.
 
-use crate::{Registry, RegistryError, Result};
-use deadpool_postgres::Transaction;
+use crate::{Registry, RegistryError, Result, connection::Transaction};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use time::OffsetDateTime;

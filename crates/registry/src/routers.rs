@@ -5,8 +5,8 @@
 use crate::{
     Registry, RegistryError, Result,
     budget::{Holding, Report, decide},
+    connection::Transaction,
 };
-use deadpool_postgres::Transaction;
 use portero_kernel::{RouterId, ServerId};
 use portero_pg::lock_key;
 use std::{collections::BTreeMap, time::Duration};

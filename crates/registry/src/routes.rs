@@ -122,12 +122,7 @@ impl Registry {
     pub async fn routes_snapshot(&self) -> Result<(i64, Vec<RouteRow>)> {
         let mut client = self.client().await?;
         // One snapshot for both statements: a change is either in the rows or after the clock.
-        let txn = client
-            .build_transaction()
-            .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await?;
+        let txn = client.snapshot().await?;
         let clock = txn.query_one("SELECT value FROM route_clock", &[]).await?.get(0);
         let sql = ["SELECT ", COLUMNS, " FROM tenants t"].concat();
         // Row by row: all of them at once, as the wire has them, are several times their size in memory.

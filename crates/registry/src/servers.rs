@@ -1,7 +1,6 @@
 //! The PostgreSQL servers that hold tenants' databases.
 
-use crate::{Registry, RegistryError, Result, routers::int};
-use deadpool_postgres::Transaction;
+use crate::{Registry, RegistryError, Result, connection::Transaction, routers::int};
 use portero_kernel::{SecretString, ServerId};
 use portero_pg::violated_constraint;
 use std::collections::BTreeMap;

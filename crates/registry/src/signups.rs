@@ -6,9 +6,9 @@
 
 use crate::{
     Mail, NewJob, NewTenant, Registry, RegistryError, Result,
+    connection::Transaction,
     names::{NameFor, name_check_in_txn, name_lock_in_txn},
 };
-use deadpool_postgres::Transaction;
 use portero_kernel::{CompanyName, EmailAddress, JobId, SecretString, Subdomain, TenantId};
 use portero_pg::{lock_key, violated_constraint};
 use std::time::Duration;

@@ -1,10 +1,9 @@
 //! The companies: who has which subdomain and which database, and whether its door is open.
 
 use crate::{
-    Lease, Origin, Registry, RegistryError, Result, TenantLogin, route_changed_in_txn, routes::weight_of,
-    signups::invitation_give_back_in_txn,
+    Lease, Origin, Registry, RegistryError, Result, TenantLogin, connection::Transaction,
+    route_changed_in_txn, routes::weight_of, signups::invitation_give_back_in_txn,
 };
-use deadpool_postgres::Transaction;
 use portero_kernel::{
     CompanyName, DatabaseName, JobId, SchemaVersion, ServerId, Subdomain, TenantId, UserId,
 };
@@ -313,12 +312,16 @@ impl Registry {
         version: SchemaVersion,
         lease: &Lease,
     ) -> Result<()> {
-        let mut client = self.client().await?;
-        let txn = client.transaction().await?;
-        lease.check_in_txn(&txn).await?;
-        txn.execute("UPDATE tenants SET schema_version = $2 WHERE id = $1", &[&id.uuid(), &version]).await?;
-        txn.commit().await?;
-        Ok(())
+        let set = self
+            .client()
+            .await?
+            .execute(
+                "UPDATE tenants SET schema_version = $2
+                 WHERE id = $1 AND EXISTS (SELECT FROM jobs WHERE id = $3 AND fence = $4 FOR SHARE)",
+                &[&id.uuid(), &version, &lease.job().uuid(), &lease.fence()],
+            )
+            .await?;
+        if set == 1 { Ok(()) } else { Err(RegistryError::LeaseLost) }
     }
 
     /// Forgets a tenant whose making was undone: its subdomain is free again. Whatever its status says: the answer to

@@ -16,6 +16,7 @@ use portero_pg::{prove, scram_verifier};
 use portero_registry::{Claim, Origin, Registry, RegistryError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tokio::try_join;
 
 /// The workflow.
 pub static WORKFLOW: Plan<Context> = Plan {
@@ -174,29 +175,40 @@ async fn seed_admin(context: &Context) -> Result<(), StepError> {
 /// Goes through the door as the tenant will, and rattles at the others.
 async fn verify(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
-    let role = subject.role();
+    try_join!(enter(subject), rattle(subject)).map(|_| ())
+}
+
+/// Logs in as the tenant's role, and looks whether all is there and nothing more is allowed.
+async fn enter(subject: &Subject) -> Result<(), StepError> {
     let login = portero_pg::Address::of(&subject.admin).login(
-        role.as_str(),
+        subject.role().as_str(),
         &subject.login.password,
         subject.tenant.database.as_str(),
         "portero verify",
     );
     let session = portero_pg::connect(&login).await?;
     prove(&session, subject.tenant.id).await.map_err(|error| StepError::Never(with_causes(&error)))?;
-    let users: i64 = session.query_one("SELECT count(*) FROM users WHERE role = 'admin'", &[]).await?.get(0);
-    let rights = session
+    let seen = session
         .query_one(
-            "SELECT has_schema_privilege('public', 'CREATE') OR has_database_privilege(current_database(), 'CREATE, TEMPORARY')",
+            "SELECT EXISTS (SELECT FROM users WHERE role = 'admin'),
+                    has_schema_privilege('public', 'CREATE')
+                    OR has_database_privilege(current_database(), 'CREATE, TEMPORARY')",
             &[],
         )
         .await?;
     session.close().await;
-    if users == 0 {
+    if !seen.get::<_, bool>(0) {
         return Err(StepError::Never("the new database has no admin".to_owned()));
     }
-    if rights.get::<_, bool>(0) {
+    if seen.get::<_, bool>(1) {
         return Err(StepError::Never("the tenant's role may create things in its database".to_owned()));
     }
+    Ok(())
+}
+
+/// Looks whether the role is no more than a tenant's, and no other company's door is open to it.
+async fn rattle(subject: &Subject) -> Result<(), StepError> {
+    let role = subject.role();
     let session = subject.on_server().await?;
     let others = server::other_open_databases(&session, &role, &subject.tenant.database).await?;
     let is_more = server::is_more_than_a_tenants(&session, &role).await?;
@@ -206,14 +218,13 @@ async fn verify(context: &Context) -> Result<(), StepError> {
             "the tenant's role has an attribute or is a member of a role".to_owned(),
         ));
     }
-    if others.is_empty() {
-        Ok(())
-    } else {
-        Err(StepError::Never(format!(
-            "the tenant's role could connect to other databases: {}",
-            others.join(", ")
-        )))
+    if !others.is_empty() {
+        let others = others.join(", ");
+        return Err(StepError::Never(format!(
+            "the tenant's role could connect to other databases: {others}"
+        )));
     }
+    Ok(())
 }
 
 async fn activate(context: &Context) -> Result<(), StepError> {

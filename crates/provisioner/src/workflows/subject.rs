@@ -33,38 +33,12 @@ pub(crate) struct Subject {
 /// Sessions that steps have left for the next.
 #[derive(Default)]
 struct Left {
-    on_server: Option<OfJob>,
-    in_database: Option<OfJob>,
+    on_server: Option<Session>,
+    in_database: Option<Session>,
     /// A step has one, or ended without leaving it.
     is_out: bool,
-}
-
-/// Portero's own session of a job.
-pub(crate) struct OfJob {
-    session: Session,
-    /// Its process on the server.
-    process: i32,
-}
-
-impl std::ops::Deref for OfJob {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        &self.session
-    }
-}
-
-impl std::ops::DerefMut for OfJob {
-    fn deref_mut(&mut self) -> &mut Session {
-        &mut self.session
-    }
-}
-
-impl OfJob {
-    /// Ends it, and waits until it has ended here.
-    pub(crate) async fn close(self) {
-        self.session.close().await;
-    }
+    /// There is no other session of this job but those of steps that ended well.
+    alone: bool,
 }
 
 impl Subject {
@@ -78,7 +52,8 @@ impl Subject {
             .await?
             .ok_or(RegistryError::Unreadable("tenant's server"))?;
         let (registry, lease) = (registry.clone(), claim.lease.clone());
-        Ok(Some(Self { registry, lease, tenant, login, admin: server.admin, left: Mutex::default() }))
+        let left = Mutex::new(Left { alone: lease.is_first(), ..Left::default() });
+        Ok(Some(Self { registry, lease, tenant, login, admin: server.admin, left }))
     }
 
     pub(crate) fn role(&self) -> RoleName {
@@ -91,30 +66,22 @@ impl Subject {
         [Mark::tenant(self.tenant.id), Mark::spare(self.tenant.server)]
     }
 
-    /// Portero's own session in the server's maintenance database: what a step has left, or a new one. That ends whatever
-    /// other session this job has on the server, but one that is left in the tenant's database.
-    pub(crate) async fn on_server(&self) -> Result<OfJob, StepError> {
-        let (left, other) = {
-            let mut left = self.take();
-            (left.on_server.take(), process_of(left.in_database.as_ref()))
-        };
+    /// Portero's own session in the server's maintenance database: what a step has left, or a new one.
+    pub(crate) async fn on_server(&self) -> Result<Session, StepError> {
+        let left = self.take().on_server.take();
         match left {
             Some(session) => self.again(session).await,
-            None => self.session_in(self.admin.get_dbname().unwrap_or("postgres"), other).await,
+            None => self.session_in(self.admin.get_dbname().unwrap_or("postgres")).await,
         }
     }
 
-    /// Portero's own session in the tenant's database: what a step has left, or a new one. That ends whatever other session
-    /// this job has on the server, but one that is left in the maintenance database.
-    pub(crate) async fn in_database(&self) -> Result<OfJob, StepError> {
-        let (left, other) = {
-            let mut left = self.take();
-            (left.in_database.take(), process_of(left.on_server.as_ref()))
-        };
+    /// Portero's own session in the tenant's database: what a step has left, or a new one.
+    pub(crate) async fn in_database(&self) -> Result<Session, StepError> {
+        let left = self.take().in_database.take();
         if let Some(session) = left {
             return self.again(session).await;
         }
-        let session = self.session_in(self.tenant.database.as_str(), other).await?;
+        let session = self.session_in(self.tenant.database.as_str()).await?;
         prove(&session, self.tenant.id).await.map_err(|error| StepError::Never(with_causes(&error)))?;
         // Nothing that a tenant may have planted in another schema is ever found by name.
         session.batch_execute("SET search_path = public").await?;
@@ -122,13 +89,13 @@ impl Subject {
     }
 
     /// Leaves a session of [`on_server`](Self::on_server) for the next step. Nothing that it was told is under way.
-    pub(crate) fn leave_on_server(&self, session: OfJob) {
+    pub(crate) fn leave_on_server(&self, session: Session) {
         let mut left = self.left();
         (left.on_server, left.is_out) = (Some(session), false);
     }
 
     /// Leaves a session of [`in_database`](Self::in_database) for the next step. Nothing that it was told is under way.
-    pub(crate) fn leave_in_database(&self, session: OfJob) {
+    pub(crate) fn leave_in_database(&self, session: Session) {
         let mut left = self.left();
         (left.in_database, left.is_out) = (Some(session), false);
     }
@@ -139,7 +106,7 @@ impl Subject {
         if left.is_out {
             *left = Left::default();
         }
-        let is_open = |session: &OfJob| !session.is_closed();
+        let is_open = |session: &Session| !session.is_closed();
         left.on_server = left.on_server.take().filter(is_open);
         left.in_database = left.in_database.take().filter(is_open);
         left.is_out = true;
@@ -151,19 +118,21 @@ impl Subject {
     }
 
     /// A session that a step has left, if the job is still ours.
-    async fn again(&self, session: OfJob) -> Result<OfJob, StepError> {
+    async fn again(&self, session: Session) -> Result<Session, StepError> {
         self.registry.lease_check(&self.lease).await?;
         points::pass("opened").await?;
         Ok(session)
     }
 
-    async fn session_in(&self, database: &str, but: Option<i32>) -> Result<OfJob, StepError> {
-        fenced_but(&self.registry, &self.lease, &self.admin, database, but).await
+    async fn session_in(&self, database: &str) -> Result<Session, StepError> {
+        if !self.left().alone {
+            let session = fenced_session(&self.registry, &self.lease, &self.admin, database).await?;
+            self.left().alone = true;
+            return Ok(session);
+        }
+        let session = server::session_of_job_in(&self.admin, database, self.lease.job()).await?;
+        self.again(session).await
     }
-}
-
-fn process_of(session: Option<&OfJob>) -> Option<i32> {
-    session.map(|session| session.process)
 }
 
 /// Portero's own session of a job. It ends whatever other session this job has on that server.
@@ -173,20 +142,9 @@ pub(crate) async fn fenced_session(
     admin: &Config,
     database: &str,
 ) -> Result<Session, StepError> {
-    Ok(fenced_but(registry, lease, admin, database, None).await?.session)
-}
-
-/// The same; the one with the process `but`, which is ours and idle, is not ended.
-async fn fenced_but(
-    registry: &Registry,
-    lease: &Lease,
-    admin: &Config,
-    database: &str,
-    but: Option<i32>,
-) -> Result<OfJob, StepError> {
     let session = server::session_of_job_in(admin, database, lease.job()).await?;
     registry.lease_check(lease).await?;
-    let process = server::end_others_of_that_name(&session, but).await?;
+    server::end_others_of_that_name(&session).await?;
     points::pass("opened").await?;
-    Ok(OfJob { session, process })
+    Ok(session)
 }
