@@ -146,7 +146,8 @@ fn a_server_that_takes_too_long_is_stopped_again() {
     options.start_timeout = Duration::ZERO;
     let error = Cluster::start(options).unwrap_err();
     assert!(matches!(error, DevPgError::StartTimeout { .. }), "{error}");
-    assert!(!place.dir.join("pg/postmaster.pid").exists());
+    // Its file may be left behind, where it was stopped before it could catch the signal; nobody is there.
+    assert!(running(&place.dir).unwrap().is_none());
     place.start();
 }
 
