@@ -111,3 +111,15 @@ async fn jobs_at_rest_are_forgotten_in_time_and_those_that_wait_for_a_person_are
     session.close().await;
     assert_eq!(registry.jobs_prune(ninety).await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn a_job_that_hangs_keeps_no_other_from_its_server() {
+    let app = TestApp::builder().failpoints("acme/role::before=pause").start().await;
+    app.ask_for("acme").await.0.expect(202);
+    app.wait_for_point("role::before").await;
+    let companies = [app.sign_up("globex").await, app.sign_up("initech").await];
+    for company in &companies {
+        app.api(company).get("/api/v1/me").await.expect(200);
+    }
+    app.guest("acme").get("/api/v1/ping").await.expect_problem(503, "tenant-provisioning");
+}
