@@ -17,6 +17,7 @@ mod cross_origin;
 mod database_roles;
 mod dev;
 mod fair_use;
+mod fleet_schema;
 mod forward;
 mod hosts;
 mod isolation;

@@ -28,8 +28,13 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) async fn of(subdomains: &[&str]) -> Self {
+        Self::keeping("0", subdomains).await
+    }
+
+    /// The same, with this many spares.
+    pub(crate) async fn keeping(spares: &str, subdomains: &[&str]) -> Self {
         let cluster = TestCluster::private().await;
-        let app = TestApp::builder().cluster(&cluster).start().await;
+        let app = TestApp::builder().cluster(&cluster).env("PORTERO_SPARES", spares).start().await;
         let (mut databases, mut passwords) = (BTreeMap::new(), BTreeMap::new());
         for some in subdomains.chunks(6) {
             let asked = join_all(some.iter().map(|subdomain| app.ask_for(subdomain))).await;

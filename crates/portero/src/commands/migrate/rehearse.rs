@@ -1,6 +1,6 @@
 //! `portero migrate plan --rehearse`: pending migrations, run on clones of some tenants.
 
-use super::lint;
+use super::{badly_asked, lint};
 use crate::{
     commands::{Direct, asked_to_stop},
     output::{Failure, Output},
@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use clap::Args;
 use portero_control::{
     CloneLimits, MigrationRequest, MigrationSeen, RehearsalOptions, RehearsalReport, RehearsalState,
-    TenantRehearsal, lint_after, migration_set,
+    TenantRehearsal, lint_after,
 };
 use portero_provisioner::TENANT_MIGRATIONS;
 use std::{process::ExitCode, time::Duration};
@@ -39,7 +39,7 @@ pub(crate) async fn run(
     output: Output,
 ) -> Result<ExitCode, Failure> {
     let limits = CloneLimits { largest: args.clone_limit_mb.saturating_mul(1 << 20), server: server_limit };
-    let set = migration_set(request.directory.as_deref()).map_err(Failure::usage)?;
+    let set = direct.control.migration_set(request.directory.as_deref()).await.map_err(badly_asked)?;
     lint::show(&lint_after(&set, TENANT_MIGRATIONS.latest()), output);
     let options = RehearsalOptions { sample: args.sample.into(), only: request.tenants.clone(), limits };
     let report = tokio::select! {
