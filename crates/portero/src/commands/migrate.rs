@@ -16,10 +16,13 @@ use clap::{Args, Subcommand};
 use portero_control::{
     MigrationError, MigrationPlan, MigrationReport, MigrationRequest, MigrationRunView, Waves,
 };
-use portero_kernel::Subdomain;
+use portero_kernel::{SchemaVersion, Subdomain};
 use progress::Progress;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 use tokio::sync::watch;
+
+/// The version of the registry's schema that first knew runs.
+const RUNS_SINCE: SchemaVersion = 13;
 
 #[derive(Subcommand)]
 pub(crate) enum MigrateCommand {
@@ -114,7 +117,20 @@ pub(crate) async fn run(
     }
     let server_limit = settings.refill(0).size_limit;
     let direct = direct(settings)?;
-    act(&direct, command, server_limit, output).await
+    let outcome = act(&direct, command, server_limit, output).await;
+    match outcome {
+        Err(failure) => Err(too_old(&direct).await.unwrap_or(failure)),
+        done => done,
+    }
+}
+
+/// Why nothing works on a registry that knows no runs; nothing where it knows them, or doesn't say.
+async fn too_old(direct: &Direct) -> Option<Failure> {
+    let version = direct.registry.schema_version().await.ok().filter(|version| *version < RUNS_SINCE)?;
+    Some(Failure::Failed(anyhow!(
+        "the registry's schema has version {version}, and migrations of companies are kept there since {RUNS_SINCE}: \
+         start this version's `portero serve` once, which migrates the registry"
+    )))
 }
 
 async fn act(
