@@ -13,6 +13,7 @@ mod browser;
 mod budget;
 mod cli;
 mod console;
+mod console_migrations;
 mod cross_origin;
 mod database_roles;
 mod dev;
