@@ -6,9 +6,9 @@ use portero_kernel::TenantId;
 use portero_testkit::{Chrome, ChromeOptions, Company, DEADLINE, TestApp, TestCluster, wait_until};
 use std::time::{Duration, Instant};
 
-const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror=alert(1)>";
+pub(crate) const HOSTILE: &str = "<script>document.title='owned'</script><img src=x onerror=alert(1)>";
 
-async fn console(app: &TestApp, options: ChromeOptions) -> Chrome {
+pub(crate) async fn console(app: &TestApp, options: ChromeOptions) -> Chrome {
     let chrome = Chrome::start(options).await;
     app.log_in_operator(&chrome).await;
     chrome

@@ -28,8 +28,13 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) async fn of(subdomains: &[&str]) -> Self {
+        Self::keeping("0", subdomains).await
+    }
+
+    /// The same, with this many spares.
+    pub(crate) async fn keeping(spares: &str, subdomains: &[&str]) -> Self {
         let cluster = TestCluster::private().await;
-        let app = TestApp::builder().cluster(&cluster).start().await;
+        let app = TestApp::builder().cluster(&cluster).env("PORTERO_SPARES", spares).start().await;
         let (mut databases, mut passwords) = (BTreeMap::new(), BTreeMap::new());
         for some in subdomains.chunks(6) {
             let asked = join_all(some.iter().map(|subdomain| app.ask_for(subdomain))).await;
@@ -176,6 +181,7 @@ async fn a_run_brings_everybody_to_the_newest_schema_and_the_next_has_nothing_to
     let id = runs["runs"][0]["id"].as_str().unwrap();
     let shown = fleet.migrate(&["show", &id[28..]]).await.expect(0).stdout;
     assert!(shown.contains("finished") && shown.contains("initech"), "{shown}");
+    assert!(shown.contains(" UTC\nended    20"), "times are written as everywhere: {shown}");
     fleet.migrate(&["resume"]).await.expect(1);
     let verbs = fleet.query("SELECT verb FROM audit WHERE verb LIKE 'migration%' ORDER BY seq").await;
     assert_eq!(verbs, ["migration.run", "migration.run"]);
@@ -368,6 +374,20 @@ async fn a_tenant_that_is_purged_meanwhile_is_left_out_and_one_that_comes_is_mig
         (&of(&report, "initech")["state"], &of(&report, "initech")["wave"]),
         (&"done".into(), &2.into())
     );
+}
+
+#[tokio::test]
+async fn a_registry_that_knows_no_runs_is_told_of_with_what_migrates_it() {
+    let app = TestApp::builder().prepare().await;
+    let mut session = app.cluster().portero(app.registry_database()).await;
+    portero_registry::MIGRATIONS.up_to(12).run(&mut session).await.unwrap();
+    for args in [&["migrate", "plan"][..], &["migrate", "run"], &["migrate", "runs"], &["migrate", "drift"]] {
+        let told = app.portero(args).run().await.expect(1).stderr;
+        assert!(
+            told.contains("has version 12") && told.contains("start this version's `portero serve`"),
+            "{told}"
+        );
+    }
 }
 
 #[tokio::test]

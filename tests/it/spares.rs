@@ -22,12 +22,12 @@ async fn names(app: &TestApp, sql: &str) -> BTreeSet<String> {
 }
 
 /// The databases of the spares that are ready.
-async fn ready(app: &TestApp) -> BTreeSet<String> {
+pub(crate) async fn ready(app: &TestApp) -> BTreeSet<String> {
     names(app, "SELECT db_name FROM spares WHERE state = 'ready'").await
 }
 
 /// Waits until there are as many as this, ready, and no other.
-async fn full(app: &TestApp, count: usize) -> BTreeSet<String> {
+pub(crate) async fn full(app: &TestApp, count: usize) -> BTreeSet<String> {
     wait_for(&format!("{count} spares"), DEADLINE, async || {
         let (ready, all) = (ready(app).await, names(app, "SELECT db_name FROM spares").await);
         (ready.len() == count && all == ready).then_some(ready)
@@ -42,7 +42,7 @@ async fn change(app: &TestApp, sql: &str) {
     session.close().await;
 }
 
-async fn origin(app: &TestApp, subdomain: &str) -> Option<String> {
+pub(crate) async fn origin(app: &TestApp, subdomain: &str) -> Option<String> {
     let session = app.peek().await;
     let sql = "SELECT origin FROM tenants WHERE subdomain = $1";
     let origin = session.query_one(sql, &[&subdomain]).await.unwrap().get(0);
@@ -58,7 +58,7 @@ async fn server(app: &TestApp) -> ServerId {
 }
 
 /// Keeps everybody from refilling, as long as the session is there.
-async fn no_refill(app: &TestApp) -> Session {
+pub(crate) async fn no_refill(app: &TestApp) -> Session {
     let server = server(app).await;
     let registry = app.registry().await;
     wait_for("the end of a round", DEADLINE, async || registry.refill_lock(server).await.unwrap()).await

@@ -126,6 +126,25 @@ fn schemas() -> Value {
         ("tenants", "integer"),
         ("capacity", "integer?"),
     ];
+    let counts = [
+        ("pending", "integer"),
+        ("running", "integer"),
+        ("done", "integer"),
+        ("failed", "integer"),
+        ("skipped", "integer"),
+    ];
+    let run = [
+        ("id", "uuid"),
+        ("status", "string"),
+        ("reason", "string?"),
+        ("target", "integer"),
+        ("whole_fleet", "boolean"),
+        ("waves", "string"),
+        ("wave", "integer"),
+        ("last_wave", "integer"),
+        ("created_at", "time"),
+        ("finished_at", "time?"),
+    ];
     json!({
         "Problem": object(&[("type", "string"), ("title", "string"), ("status", "integer"), ("request_id", "string")], &[("detail", "string"), ("errors", "object[]")]),
         "Tenant": object(&tenant, &[("pause_reason", "string")]),
@@ -149,6 +168,11 @@ fn schemas() -> Value {
         "JobList": object(&[("jobs", "Job[]")], &[]),
         "Confirm": object(&[("confirm", "string")], &[]),
         "Leftovers": object(&[("on_server", "string[]"), ("unseen", "string?"), ("reserved", "boolean"), ("purging", "boolean"), ("removed", "string[]"), ("kept", "string?")], &[]),
+        "MigrationRun": object(&[&run[..], &counts].concat(), &[]),
+        "MigrationRunList": object(&[("runs", "MigrationRun[]"), ("next", "uuid?")], &[]),
+        "MigrationWave": object(&[&[("number", "integer")], &counts[..]].concat(), &[]),
+        "MigratedTenant": object(&[("id", "uuid"), ("subdomain", "string"), ("server", "string"), ("wave", "integer"), ("state", "string"), ("version_before", "integer"), ("version_after", "integer?"), ("attempts", "integer"), ("started_at", "time?"), ("took_ms", "integer?"), ("error", "string?")], &[]),
+        "MigrationRunDetails": object(&[("run", "MigrationRun"), ("waves", "MigrationWave[]"), ("tenants", "MigratedTenant[]"), ("next", "integer?")], &[]),
         "AuditEntry": object(&[("seq", "integer"), ("at", "time"), ("actor_kind", "string"), ("actor", "string"), ("verb", "string"), ("outcome", "string"), ("tenant", "uuid?"), ("subdomain", "string?"), ("address", "string?"), ("agent", "string?"), ("details", "object")], &[]),
         "AuditList": object(&[("entries", "AuditEntry[]"), ("next", "integer?")], &[]),
         "AuditReport": object(&[("intact", "boolean"), ("entries", "integer"), ("head", "string"), ("fault", "string?")], &[]),

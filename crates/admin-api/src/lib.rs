@@ -9,6 +9,7 @@ mod audit;
 mod document;
 mod entrance;
 mod jobs;
+mod migrations;
 mod operator;
 mod operators;
 mod problems;

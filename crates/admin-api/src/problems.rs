@@ -1,7 +1,7 @@
 //! What a program reads of a use case that was refused. Operators may read more than strangers: their own errors say what
 //! to do next. What came from elsewhere stays in the log.
 
-use portero_control::{JobError, OperatorError, ServerError, SignUpError, TenantError};
+use portero_control::{JobError, MigrationError, OperatorError, ServerError, SignUpError, TenantError};
 use portero_edge::{Kind, Problem};
 use portero_kernel::Subdomain;
 
@@ -49,6 +49,16 @@ pub(crate) fn job(error: JobError) -> Problem {
     let kind = match error {
         JobError::Registry(error) => return error.into(),
         JobError::NotFound(_) => Kind::NotFound,
+        _ => Kind::Conflict,
+    };
+    Problem::new(kind).detail(told)
+}
+
+pub(crate) fn migration(error: MigrationError) -> Problem {
+    let told = error.to_string();
+    let kind = match error {
+        MigrationError::Registry(error) => return error.into(),
+        MigrationError::NotFound(_) => Kind::NotFound,
         _ => Kind::Conflict,
     };
     Problem::new(kind).detail(told)

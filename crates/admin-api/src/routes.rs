@@ -1,6 +1,6 @@
 //! The routes of the admin API, in one table: what is served and what the document says are the same rows.
 
-use crate::{Operator, audit, document, jobs, operators, servers, tenants};
+use crate::{Operator, audit, document, jobs, migrations, operators, servers, tenants};
 use actix_web::{
     Error, HttpMessage, HttpResponse,
     body::{BoxBody, EitherBody, MessageBody},
@@ -71,6 +71,8 @@ routes! {
     get "/admin/v1/jobs/{id}" jobs::show, "A job and its steps", [], "", "200" "Job";
     post "/admin/v1/jobs/{id}/retry" jobs::retry, "Let a stuck job go on", [], "", "200" "Job";
     post "/admin/v1/jobs/{id}/abandon" jobs::abandon, "Give a job up that is stuck; again, remove what it left", [], "Confirm", "200" "Leftovers";
+    get "/admin/v1/migrations" migrations::list, "Runs of migrations, newest first", ["after", "limit"], "", "200" "MigrationRunList";
+    get "/admin/v1/migrations/{run}" migrations::show, "A run, its waves, and what became of its tenants", ["state", "after", "limit"], "", "200" "MigrationRunDetails";
     get "/admin/v1/audit" audit::list, "What was done and refused, newest first", ["tenant", "actor", "since", "before", "limit"], "", "200" "AuditList";
     get "/admin/v1/audit/verify" audit::verify, "Follow the audit log, and say whether it holds together", ["expect"], "", "200" "AuditReport";
     get "/admin/v1/operators" operators::list, "Operators, by name", [], "", "200" "OperatorList";

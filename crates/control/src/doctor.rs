@@ -11,9 +11,12 @@ pub(crate) use server::check_fitness;
 use crate::{Control, Differences};
 use portero_kernel::with_causes;
 use portero_pg::connect;
-use portero_provisioner::{TENANT_MIGRATIONS, fleet::left_behind, oldest_tenant_schema};
-use portero_registry::{MIGRATIONS, ServerRow, ServerStatus};
-use schemas::check_schemas;
+use portero_provisioner::{
+    fleet::{FleetSchema, left_behind},
+    oldest_tenant_schema,
+};
+use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus};
+use schemas::{check_fleet_schema, check_schemas};
 use serde::Serialize;
 use server::check_tenants;
 use spares::check_spares;
@@ -75,7 +78,9 @@ impl Control {
         checks.push(self.check_registry_schema().await);
         checks.push(self.check_bells().await);
         checks.extend(self.check_jobs().await);
-        checks.push(self.check_tenants_schemas().await);
+        checks.extend(self.check_schemas().await.unwrap_or_else(|error| {
+            vec![Check::bad(Health::Fail, "tenants' schema", with_causes(&error), "see the registry's log")]
+        }));
         match self.registry.servers().await {
             Err(error) => checks.push(Check::bad(
                 Health::Fail,
@@ -121,13 +126,11 @@ impl Control {
         }
     }
 
-    async fn check_tenants_schemas(&self) -> Check {
-        match self.registry.tenants_by_schema().await {
-            Ok(tenants) => check_schemas(&tenants, oldest_tenant_schema(), TENANT_MIGRATIONS.latest()),
-            Err(error) => {
-                Check::bad(Health::Fail, "tenants' schema", with_causes(&error), "see the registry's log")
-            }
-        }
+    async fn check_schemas(&self) -> Result<Vec<Check>, RegistryError> {
+        let (schema, tenants) =
+            (FleetSchema::read(&self.registry).await?, self.registry.tenants_by_schema().await?);
+        let newest = schema.migrations.latest();
+        Ok(vec![check_fleet_schema(&schema), check_schemas(&tenants, oldest_tenant_schema(), newest)])
     }
 
     async fn check_servers(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
@@ -147,7 +150,11 @@ impl Control {
     }
 
     async fn check_spares(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
-        match self.registry.spare_figures().await {
+        let looked = async {
+            let newest = FleetSchema::read(&self.registry).await?.migrations.latest();
+            Ok::<_, RegistryError>((self.registry.spare_figures().await?, newest))
+        };
+        match looked.await {
             Err(error) => {
                 checks.push(Check::bad(
                     Health::Fail,
@@ -156,11 +163,11 @@ impl Control {
                     "see the registry's log",
                 ));
             }
-            Ok(figures) => {
+            Ok((figures, newest)) => {
                 let draining = |server: &&ServerRow| server.status == ServerStatus::Draining;
                 let draining: Vec<_> = servers.iter().filter(draining).map(|server| server.id).collect();
                 let active = figures.iter().filter(|figures| !draining.contains(&figures.server));
-                checks.extend(active.map(check_spares));
+                checks.extend(active.map(|figures| check_spares(figures, newest)));
             }
         }
     }

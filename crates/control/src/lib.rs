@@ -12,6 +12,7 @@ mod job_events;
 mod jobs;
 mod life;
 mod lint;
+mod migration_pages;
 mod migrations;
 mod operators;
 mod reconcile;
@@ -30,7 +31,8 @@ pub use job_care::{JobDetails, JobError, JobFilter, Leftovers, StepDetails};
 pub use job_events::JobWatch;
 pub use jobs::{HandOver, JobView, StepView};
 pub use life::{FormerNameView, Grace, Purge, PurgedView};
-pub use lint::{lint_after, migration_set};
+pub use lint::{lint_after, migrations_here};
+pub use migration_pages::{MigratedFilter, MigrationRunDetails, MigrationRunList, WaveView};
 pub use migrations::{
     MigratedTenant, MigrationError, MigrationPlan, MigrationReport, MigrationRequest, MigrationRunView,
     PlannedMigration, PlannedTenant,

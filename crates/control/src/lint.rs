@@ -8,11 +8,12 @@ use portero_provisioner::{
 };
 use std::path::Path;
 
-/// The migrations that are built in, and those of this directory that are newer.
+/// The migrations that are built in, and those of this directory that are newer: what the lint looks at, which needs no
+/// registry. What a run would do is [`Control::migration_set`](crate::Control::migration_set)'s.
 ///
 /// # Errors
 /// [`SetError`].
-pub fn migration_set(directory: Option<&Path>) -> Result<Migrations, SetError> {
+pub fn migrations_here(directory: Option<&Path>) -> Result<Migrations, SetError> {
     match directory {
         Some(directory) => TENANT_MIGRATIONS.with_directory(directory),
         None => Ok(TENANT_MIGRATIONS.clone()),

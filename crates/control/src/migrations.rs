@@ -1,25 +1,28 @@
 //! Migrating the fleet: plan, run, resume; and what the registry has of runs.
 //!
+//! What is run is the fleet's schema, and files that are newer. Files of a run that comes to its end for the whole fleet belong
+//! to that schema from then on: also where nobody lacked them, so that the next to sign up has them.
+//!
 //! Who has an older schema than the newest is planned for, by what the registry says; what a tenant really lacks is read in
 //! its own database when its turn comes. A run has all migrations that are not built in, with their texts: whoever resumes
 //! it needs no files.
 
-use crate::{
-    Control, TenantError,
-    lint::{lint_files, migration_set},
-};
-use portero_kernel::{MigrationRunId, SchemaVersion, Subdomain};
+use crate::{Control, TenantError, lint::lint_files};
+use portero_kernel::{MigrationRunId, SchemaVersion, Subdomain, TenantId};
 use portero_pg::{Migration, Migrations, SetError};
 use portero_provisioner::{
     TENANT_MIGRATIONS,
-    fleet::{self, Complaint, RUN_LEASE, Tell, Waves},
+    fleet::{self, Complaint, FleetSchema, RUN_LEASE, SchemaSource, Tell, Unfit, Waves, files_of, set_of},
 };
 use portero_registry::{
     MigrationCounts, MigrationRunRow, MigrationRunStatus, MigrationState, MigrationTenantRow,
     NewMigrationRun, NewMigrationTenant, RegistryError,
 };
-use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, time::Duration};
+use serde::Serialize;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
@@ -92,6 +95,8 @@ pub struct MigrationRunView {
     pub reason: Option<String>,
     /// The version that tenants are to have.
     pub target: SchemaVersion,
+    /// Whether it is for all of the fleet; else for companies that were named.
+    pub whole_fleet: bool,
     /// As they were asked for.
     pub waves: String,
     /// The wave that it is at.
@@ -119,6 +124,8 @@ pub struct MigrationRunView {
 /// What became of a tenant in a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct MigratedTenant {
+    /// Its id.
+    pub id: TenantId,
     /// As it was called when the run began.
     pub subdomain: String,
     /// The server that its database was on.
@@ -157,6 +164,16 @@ pub enum MigrationError {
     /// The files are no set of migrations.
     #[error("these can't be the tenants' migrations")]
     Set(#[from] SetError),
+    /// A file is another than what the fleet has.
+    #[error(
+        "{file}.sql is none of the migrations that run {run} gave to the companies, and not newer than those: a migration is never changed"
+    )]
+    Ran {
+        /// The file's name, without its ending.
+        file: String,
+        /// The run.
+        run: MigrationRunId,
+    },
     /// The lint says that one of them does harm, and the file doesn't say why it is fine.
     #[error(
         "nothing was run, because of {}: `portero migrate lint DIR` says more. Change the file, or say in a comment before the statement why it is fine: -- portero: allow RULE: REASON",
@@ -186,40 +203,40 @@ pub enum MigrationError {
     Registry(#[from] RegistryError),
 }
 
-/// A migration that is not built in, as a run keeps it.
-#[derive(Serialize, Deserialize)]
-struct File {
-    name: String,
-    sql: String,
-}
-
-impl MigrationRequest {
-    fn set(&self) -> Result<Migrations, SetError> {
-        migration_set(self.directory.as_deref())
-    }
-}
-
 impl Control {
     /// What a run would do, and no more than that.
     ///
     /// # Errors
     /// [`MigrationError::Set`], [`MigrationError::Tenant`], or the registry.
     pub async fn migration_plan(&self, request: &MigrationRequest) -> Result<MigrationPlan, MigrationError> {
-        let set = request.set()?;
+        let set = self.migration_set(request.directory.as_deref()).await?;
         let tenants = self.asked_for(request).await?;
         Ok(plan(&set, &request.waves, &tenants))
     }
 
-    /// Begins a run and works at it until it is at rest, or until told to stop. Nothing where every tenant has the version.
+    /// The fleet's schema, and the migrations of this directory that are newer.
+    ///
+    /// # Errors
+    /// [`MigrationError::Set`], [`MigrationError::Ran`], or the registry.
+    pub async fn migration_set(&self, directory: Option<&Path>) -> Result<Migrations, MigrationError> {
+        joined(&FleetSchema::read(&self.registry).await?, directory)
+    }
+
+    /// Begins a run and works at it until it is at rest, or until told to stop. Nothing where every tenant has the version, and
+    /// who signs up has it, too.
     pub(crate) async fn do_migrate(
         &self,
         request: &MigrationRequest,
         tell: Tell<'_>,
         stop: watch::Receiver<bool>,
     ) -> Result<Option<MigrationReport>, MigrationError> {
-        let set = request.set()?;
-        let tenants = in_waves(self.asked_for(request).await?, &request.waves, set.latest());
-        let Some(oldest) = tenants.iter().map(|tenant| tenant.version).min() else { return Ok(None) };
+        let schema = FleetSchema::read(&self.registry).await?;
+        let set = joined(&schema, request.directory.as_deref())?;
+        let all = self.asked_for(request).await?;
+        let new_to = newcomers(request, &all, schema.migrations.latest(), set.latest());
+        let tenants = in_waves(all, &request.waves, set.latest());
+        let lacking = tenants.iter().map(|tenant| tenant.version).chain(new_to);
+        let Some(oldest) = lacking.min() else { return Ok(None) };
         let mut complaints = lint_files(&set, oldest);
         complaints.retain(Complaint::stops);
         if !complaints.is_empty() {
@@ -256,7 +273,7 @@ impl Control {
         if run.status == MigrationRunStatus::Finished && counts.failed + counts.skipped == 0 {
             return Err(MigrationError::AtEnd(id));
         }
-        let set = set_of(&run)?;
+        let set = set_of_run(&run)?;
         let (max_failures, jobs) = (max_failures.map(i32::from), jobs.map(i32::from));
         self.registry.migration_reopen(id, max_failures, jobs, RUN_LEASE).await?;
         tracing::info!(run = %id, "a migration run is resumed");
@@ -268,19 +285,10 @@ impl Control {
     /// # Errors
     /// [`MigrationError::NothingLeft`], or the registry.
     pub async fn migration_left(&self) -> Result<MigrationRunId, MigrationError> {
-        let runs = self.registry.migration_runs(100).await?;
+        let runs = self.registry.migration_runs(None, 100).await?;
         let left =
             runs.iter().find(|run| run.status != MigrationRunStatus::Finished || run.counts.failed > 0);
         left.map(|run| run.id).ok_or(MigrationError::NothingLeft)
-    }
-
-    /// Up to `limit` runs, newest first.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn migration_runs(&self, limit: i64) -> Result<Vec<MigrationRunView>, RegistryError> {
-        let runs = self.registry.migration_runs(limit).await?;
-        Ok(runs.into_iter().map(MigrationRunView::from).collect())
     }
 
     /// The run with this id. Its beginning or its end will do, where that is of one only.
@@ -289,8 +297,12 @@ impl Control {
     /// [`MigrationError::NotFound`], [`MigrationError::Ambiguous`].
     pub async fn migration_find(&self, id: &str) -> Result<MigrationRunId, MigrationError> {
         let id = id.trim().to_ascii_lowercase();
-        let found =
-            if id.is_empty() { Vec::new() } else { self.registry.migration_runs_abbreviated(&id).await? };
+        // What PostgreSQL can't hold is no id.
+        let found = if id.is_empty() || id.contains('\0') {
+            Vec::new()
+        } else {
+            self.registry.migration_runs_abbreviated(&id).await?
+        };
         match found.as_slice() {
             [] => Err(MigrationError::NotFound(id)),
             [run] => Ok(*run),
@@ -322,7 +334,7 @@ impl Control {
         Ok(report)
     }
 
-    async fn migration_run(&self, id: MigrationRunId) -> Result<MigrationRunRow, MigrationError> {
+    pub(crate) async fn migration_run(&self, id: MigrationRunId) -> Result<MigrationRunRow, MigrationError> {
         let run = self.registry.migration_run(id).await?;
         run.ok_or_else(|| MigrationError::NotFound(id.to_string()))
     }
@@ -393,20 +405,38 @@ fn in_waves(
     behind
 }
 
-fn files_of(set: &Migrations) -> serde_json::Value {
-    let files = set.after(TENANT_MIGRATIONS.latest()).iter();
-    let files = files.map(|file| File { name: file.to_string(), sql: file.sql.to_string() });
-    serde_json::to_value(files.collect::<Vec<_>>()).expect("names and texts are JSON")
+/// The migrations that a run began with.
+fn set_of_run(run: &MigrationRunRow) -> Result<Migrations, MigrationError> {
+    set_of(run.target, run.digest, &run.files).map_err(|unfit| match unfit {
+        Unfit::Unreadable => RegistryError::Unreadable("migration run's files").into(),
+        Unfit::Differs(_) | Unfit::Unknown => MigrationError::Other(run.id),
+    })
 }
 
-/// The migrations that a run began with.
-fn set_of(run: &MigrationRunRow) -> Result<Migrations, MigrationError> {
-    let files: Vec<File> = serde_json::from_value(run.files.clone())
-        .map_err(|_| RegistryError::Unreadable("migration run's files"))?;
-    let files =
-        files.iter().map(|file| Migration::new(&file.name, &file.sql)).collect::<Result<Vec<_>, _>>()?;
-    let set = TENANT_MIGRATIONS.up_to(run.target).with(files).map_err(|_| MigrationError::Other(run.id))?;
-    if set.digest() == run.digest { Ok(set) } else { Err(MigrationError::Other(run.id)) }
+/// A schema, and the migrations of this directory that are newer.
+fn joined(schema: &FleetSchema, directory: Option<&Path>) -> Result<Migrations, MigrationError> {
+    let Some(directory) = directory else { return Ok(schema.migrations.clone()) };
+    // First beside those built in: what is wrong with the files themselves is said of them.
+    let files = TENANT_MIGRATIONS.with_directory(directory)?;
+    let newer = files.after(TENANT_MIGRATIONS.latest()).to_vec();
+    schema.migrations.with(newer).map_err(|error| match (&schema.source, error) {
+        (
+            SchemaSource::Run(run),
+            SetError::Changed(file) | SetError::Twice(_, file) | SetError::Old { file, .. },
+        ) => MigrationError::Ran { file, run: *run },
+        (_, error) => error.into(),
+    })
+}
+
+/// The version that new tenants would have without this run, where it is about them, too.
+fn newcomers(
+    request: &MigrationRequest,
+    tenants: &[NewMigrationTenant],
+    have: SchemaVersion,
+    target: SchemaVersion,
+) -> Option<SchemaVersion> {
+    let is_news = have < target && tenants.iter().all(|tenant| tenant.version <= target);
+    (request.tenants.is_empty() && is_news).then_some(have)
 }
 
 impl From<&NewMigrationTenant> for PlannedTenant {
@@ -427,6 +457,7 @@ impl From<MigrationRunRow> for MigrationRunView {
             status,
             reason: run.reason,
             target: run.target,
+            whole_fleet: run.whole_fleet,
             waves: run.waves,
             wave: run.wave,
             last_wave: run.last_wave,
@@ -444,6 +475,7 @@ impl From<MigrationRunRow> for MigrationRunView {
 impl From<MigrationTenantRow> for MigratedTenant {
     fn from(row: MigrationTenantRow) -> Self {
         Self {
+            id: row.tenant,
             subdomain: row.subdomain,
             server: row.server,
             wave: row.wave,
@@ -469,7 +501,7 @@ impl MigrationReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portero_kernel::{ServerId, TenantId};
+    use portero_kernel::ServerId;
 
     fn tenants(versions: &[SchemaVersion]) -> Vec<NewMigrationTenant> {
         let tenant = |(number, version): (usize, &SchemaVersion)| NewMigrationTenant {

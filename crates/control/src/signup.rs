@@ -8,10 +8,10 @@ pub use confirm::{Awaited, LetterFacts, WriteLetter};
 use crate::{Control, invitations::token_digest};
 use portero_auth::{AuthError, Claimant, Password, Passwords, SessionSecret};
 use portero_kernel::{
-    CompanyName, DatabaseName, EmailAddress, FieldError, Fields, JobId, Refusal, SecretString, ServerId,
-    Subdomain, TenantId, UserId,
+    CompanyName, DatabaseName, EmailAddress, FieldError, Fields, JobId, Refusal, SchemaVersion, SecretString,
+    ServerId, Subdomain, TenantId, UserId,
 };
-use portero_provisioner::{TENANT_MIGRATIONS, Workflow, workflows::create_tenant};
+use portero_provisioner::{Workflow, fleet::FleetSchema, workflows::create_tenant};
 use portero_registry::{
     InvitationState, KeyAnswer, NewJob, NewTenant, RegistryError, SignUpKey, TenantLogin, Terms, Token,
 };
@@ -348,13 +348,15 @@ impl Control {
         if self.registry.subdomain_taken(&checked.subdomain).await.map_err(SignUpError::from)? {
             return Err(SignUpError::Taken(checked.subdomain).into());
         }
-        // While the password is hashed, the servers are asked.
-        let (servers, hash) = try_join!(self.servers_with_room(), async {
-            Ok::<_, SignUpError>(self.passwords.hash(Claimant::Platform, &checked.password).await?)
-        })?;
+        // While the password is hashed, the servers are asked, and which spares would do.
+        let (servers, schema, hash) = try_join!(
+            self.servers_with_room(),
+            async { Ok::<_, SignUpError>(FleetSchema::read(&self.registry).await?) },
+            async { Ok::<_, SignUpError>(self.passwords.hash(Claimant::Platform, &checked.password).await?) }
+        )?;
         let secret = create_tenant::Admin::to_secret(&checked.email, hash);
         let company = NewCompany { company: checked.company, subdomain: checked.subdomain, secret, claim };
-        self.write_down(company, &servers, terms).await
+        self.write_down(company, &servers, schema.spares_up_to, terms).await
     }
 
     /// The one transaction by which a company begins.
@@ -362,6 +364,7 @@ impl Control {
         &self,
         new: NewCompany<'_>,
         servers: &[ServerId],
+        newest_spare: SchemaVersion,
         terms: &Terms,
     ) -> Result<SignedUp, Refused> {
         let (tenant, job) = (TenantId::generate(), JobId::generate());
@@ -381,7 +384,7 @@ impl Control {
             login: &login,
             admin: UserId::generate(),
             servers,
-            newest_schema: TENANT_MIGRATIONS.latest(),
+            newest_spare,
         };
         self.registry
             .signup_insert(&new_job, &new_tenant, terms)

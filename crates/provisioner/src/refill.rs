@@ -1,4 +1,4 @@
-//! Refilling: on every server a template of the newest schema and as many spares as are wanted, looked after in the
+//! Refilling: on every server a template of the fleet's schema and as many spares as are wanted, looked after in the
 //! background.
 //!
 //! One round per server: whoever holds the server's lock in the registry looks what is there, clears away what crashes left,
@@ -8,7 +8,7 @@
 
 use crate::{
     disk::shortage,
-    fleet::sweep,
+    fleet::{FleetSchema, sweep},
     server,
     spares::{SpareError, discard, make, reconcile},
     templates::{self, Template},
@@ -163,15 +163,16 @@ impl Refill {
             session.close().await;
             return Ok(());
         }
-        let template = match templates::ensure(&server.admin, server.id).await {
+        let set = FleetSchema::read(&self.registry).await?.migrations;
+        let template = match templates::ensure(&server.admin, server.id, &set).await {
             Ok(template) => template,
             Err(error) => {
-                refilled.templates = Some(templates::prune(&session).await?);
+                refilled.templates = Some(templates::prune(&session, &set).await?);
                 return Err(SpareError::Template(error));
             }
         };
-        refilled.templates = Some(templates::prune(&session).await?);
-        let newest = crate::TENANT_MIGRATIONS.latest();
+        refilled.templates = Some(templates::prune(&session, &set).await?);
+        let newest = set.latest();
         // Those of a newer program count: it will not make room for ours.
         let (new, old): (Vec<_>, Vec<_>) =
             ready.into_iter().partition(|spare| spare.schema_version >= newest);

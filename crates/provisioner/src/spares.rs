@@ -5,7 +5,7 @@
 //! every tenant's making has.
 
 use crate::{
-    Catalogue, ServerError, TENANT_MIGRATIONS,
+    Catalogue, ServerError,
     removal::drop_database_and_role,
     server::{
         self, Door, Mark, create_database, create_role, grant_connect, grant_data, restrict_data, session_in,
@@ -72,7 +72,7 @@ async fn furnish(
     let mut inside = session_in(admin, database.as_str()).await?;
     grant_connect(&inside, database.as_str(), role).await?;
     grant_data(&inside, role).await?;
-    let version = TENANT_MIGRATIONS.run(&mut inside).await?;
+    let version = template.set.run(&mut inside).await?;
     restrict_data(&inside, role).await?;
     let fingerprint = Catalogue::read(&inside).await?.fingerprint();
     inside.close().await;

@@ -11,7 +11,7 @@
 //! connections: `grants` and `role` set those for each tenant.
 
 use crate::{
-    Catalogue, ServerError, TENANT_MIGRATIONS,
+    Catalogue, ServerError,
     server::{HARDENING, session_in},
 };
 use portero_kernel::{SchemaVersion, ServerId};
@@ -47,11 +47,8 @@ pub(crate) struct Template {
     pub(crate) name: String,
     /// That of its catalogue.
     pub(crate) fingerprint: String,
-}
-
-/// The name of the template with this program's migrations.
-fn current_name() -> String {
-    name_with(&TENANT_MIGRATIONS)
+    /// The migrations that it has.
+    pub(crate) set: Migrations,
 }
 
 /// The name of the template with these migrations.
@@ -65,13 +62,8 @@ fn version_of(name: &str) -> Option<SchemaVersion> {
     name.strip_prefix(PREFIX)?.split_once('_')?.0.parse().ok()
 }
 
-/// The server's template with this program's migrations, if it is there.
-pub(crate) async fn find(session: &Session) -> Result<Option<Template>, ServerError> {
-    find_with(session, &TENANT_MIGRATIONS).await
-}
-
 /// The server's template with these migrations, if it is there.
-pub(crate) async fn find_with(session: &Session, set: &Migrations) -> Result<Option<Template>, ServerError> {
+pub(crate) async fn find(session: &Session, set: &Migrations) -> Result<Option<Template>, ServerError> {
     let name = name_with(set);
     let row = session
         .query_opt(
@@ -82,16 +74,22 @@ pub(crate) async fn find_with(session: &Session, set: &Migrations) -> Result<Opt
         )
         .await?;
     let mark: Option<String> = row.and_then(|row| row.get(0));
-    Ok(mark.and_then(|mark| Some(Template { name, fingerprint: mark.strip_prefix(MARK)?.to_owned() })))
+    Ok(mark.and_then(|mark| {
+        Some(Template { name, fingerprint: mark.strip_prefix(MARK)?.to_owned(), set: set.clone() })
+    }))
 }
 
 /// The same; made, where it isn't there. Nobody else may be making one for this server of the same registry.
-pub(crate) async fn ensure(admin: &Config, server: ServerId) -> Result<Template, TemplateError> {
+pub(crate) async fn ensure(
+    admin: &Config,
+    server: ServerId,
+    set: &Migrations,
+) -> Result<Template, TemplateError> {
     let session = maintenance(admin).await?;
-    let template = match find(&session).await? {
+    let template = match find(&session, set).await? {
         Some(template) => template,
         None => {
-            let template = make(&session, admin, server).await?;
+            let template = make(&session, admin, server, set).await?;
             tracing::info!(%server, template = template.name, "a template was made");
             template
         }
@@ -100,8 +98,13 @@ pub(crate) async fn ensure(admin: &Config, server: ServerId) -> Result<Template,
     Ok(template)
 }
 
-async fn make(session: &Session, admin: &Config, server: ServerId) -> Result<Template, TemplateError> {
-    let (making, name) = (format!("p_making_{}", server.uuid().simple()), current_name());
+async fn make(
+    session: &Session,
+    admin: &Config,
+    server: ServerId,
+    set: &Migrations,
+) -> Result<Template, TemplateError> {
+    let (making, name) = (format!("p_making_{}", server.uuid().simple()), name_with(set));
     // What a crash left, half-made; and what bears the right name and is not sealed as it should be.
     for leftover in [&making, &name] {
         drop(session, leftover).await?;
@@ -119,7 +122,7 @@ async fn make(session: &Session, admin: &Config, server: ServerId) -> Result<Tem
         .await?;
     let mut inside = session_in(admin, &making).await?;
     inside.batch_execute(HARDENING).await?;
-    TENANT_MIGRATIONS.run(&mut inside).await?;
+    set.run(&mut inside).await?;
     let fingerprint = Catalogue::read(&inside).await?.fingerprint();
     inside.close().await;
     let (target, mark) = (ident(&name), literal(&format!("{MARK}{fingerprint}")));
@@ -138,11 +141,12 @@ async fn make(session: &Session, admin: &Config, server: ServerId) -> Result<Tem
         Err(error) if error.code() == Some(&SqlState::DUPLICATE_DATABASE) => drop(session, &making).await?,
         Err(error) => return Err(error.into()),
     }
-    Ok(Template { name, fingerprint })
+    Ok(Template { name, fingerprint, set: set.clone() })
 }
 
-/// Drops those that are older than the newest and the one before it; says the versions of those that stay, newest first.
-pub(crate) async fn prune(session: &Session) -> Result<Vec<SchemaVersion>, ServerError> {
+/// Drops those that are older than the one with these migrations and the one before it; says the versions of those that stay,
+/// newest first.
+pub(crate) async fn prune(session: &Session, set: &Migrations) -> Result<Vec<SchemaVersion>, ServerError> {
     let rows = session
         .query(
             "SELECT datname::text FROM pg_catalog.pg_database
@@ -151,7 +155,7 @@ pub(crate) async fn prune(session: &Session) -> Result<Vec<SchemaVersion>, Serve
         )
         .await?;
     let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    let old = superfluous(&names, &current_name());
+    let old = superfluous(&names, &name_with(set));
     for name in &old {
         drop(session, name).await?;
         tracing::info!(template = name, "an old template was dropped");
@@ -201,6 +205,7 @@ pub(crate) async fn maintenance(admin: &Config) -> Result<Session, ServerError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TENANT_MIGRATIONS;
 
     #[test]
     fn two_versions_are_kept_and_those_of_newer_programs() {
@@ -227,7 +232,8 @@ mod tests {
 
     #[test]
     fn the_name_says_which_version() {
-        assert_eq!(version_of(&current_name()), Some(TENANT_MIGRATIONS.latest()));
-        assert!(current_name().len() <= 63, "PostgreSQL cuts longer names");
+        let name = name_with(&TENANT_MIGRATIONS);
+        assert_eq!(version_of(&name), Some(TENANT_MIGRATIONS.latest()));
+        assert!(name.len() <= 63, "PostgreSQL cuts longer names");
     }
 }

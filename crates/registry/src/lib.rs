@@ -16,6 +16,7 @@ mod life;
 mod lines;
 mod listings;
 mod migration_log;
+mod migration_pages;
 mod migration_runs;
 mod names;
 mod operators;
@@ -39,9 +40,10 @@ pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
 pub use listings::{FailingJob, JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use migration_pages::MigrationWave;
 pub use migration_runs::{
-    ClaimedMigration, MigrationCounts, MigrationPlace, MigrationResult, MigrationRunRow, MigrationRunStatus,
-    MigrationState, MigrationTenantRow, NewMigrationRun, NewMigrationTenant,
+    ClaimedMigration, FleetRun, MigrationCounts, MigrationPlace, MigrationResult, MigrationRunRow,
+    MigrationRunStatus, MigrationState, MigrationTenantRow, NewMigrationRun, NewMigrationTenant,
 };
 pub use operators::OperatorRow;
 pub use outbox::{Letter, Mail, MailRow, MailState};

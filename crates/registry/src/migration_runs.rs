@@ -123,6 +123,19 @@ pub struct MigrationRunRow {
     pub counts: MigrationCounts,
 }
 
+/// The run whose files belong to the schema of new tenants.
+#[derive(Debug, Clone)]
+pub struct FleetRun {
+    /// Its id.
+    pub id: MigrationRunId,
+    /// The version that tenants have since.
+    pub target: SchemaVersion,
+    /// Of all migrations up to there.
+    pub digest: u64,
+    /// Those that were not built in.
+    pub files: serde_json::Value,
+}
+
 /// How many tenants of a run are in which state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MigrationCounts {
@@ -166,11 +179,16 @@ impl MigrationState {
         }
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    /// The state that is written like this, if any is.
+    #[must_use]
+    pub fn from_code(text: &str) -> Option<Self> {
         [Self::Pending, Self::Running, Self::Done, Self::Failed, Self::Skipped]
             .into_iter()
             .find(|state| state.as_str() == text)
-            .ok_or(RegistryError::Unreadable("migration's state"))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        Self::from_code(text).ok_or(RegistryError::Unreadable("migration's state"))
     }
 }
 
@@ -185,6 +203,8 @@ pub struct MigrationTenantRow {
     pub server: String,
     /// Its wave.
     pub wave: i32,
+    /// Its place in the run, from 1.
+    pub position: i32,
     /// Where it is.
     pub state: MigrationState,
     /// The version of its schema before.
@@ -244,7 +264,7 @@ pub struct MigrationResult {
     pub error: Option<String>,
 }
 
-const RUN: &str = "SELECT r.id, r.status, r.target, r.digest, r.files, r.whole_fleet, r.waves, r.wave, r.max_failures,
+pub(crate) const RUN: &str = "SELECT r.id, r.status, r.target, r.digest, r.files, r.whole_fleet, r.waves, r.wave, r.max_failures,
         r.jobs, r.lock_timeout_ms, r.reason, r.created_at, r.finished_at,
         r.status = 'running' AND r.alive_until > now() AS alive,
         coalesce(t.last_wave, 0) AS last_wave, t.pending, t.running, t.done, t.failed, t.skipped
@@ -255,15 +275,40 @@ const RUN: &str = "SELECT r.id, r.status, r.target, r.digest, r.files, r.whole_f
                count(*) FILTER (WHERE state = 'skipped') AS skipped
         FROM migration_run_tenants WHERE run_id = r.id) t";
 
+/// The run whose files new tenants get: it had files, it was for the whole fleet, and it came to its end with somebody who has
+/// them. One that is opened again to try what failed stays that run. No fleet goes back, so the newest is the one that went
+/// furthest.
+const FLEET_RUN: &str = "SELECT r.id, r.target, r.digest, r.files FROM migration_runs r
+    WHERE r.whole_fleet AND r.files <> '[]' AND r.finished_at IS NOT NULL AND r.status <> 'stopped'
+      AND (EXISTS (SELECT FROM migration_run_tenants t WHERE t.run_id = r.id AND t.state = 'done')
+           OR NOT EXISTS (SELECT FROM migration_run_tenants t WHERE t.run_id = r.id))
+    ORDER BY r.target DESC, r.created_at DESC LIMIT 1";
+
+pub(crate) fn counts(row: &Row) -> MigrationCounts {
+    MigrationCounts {
+        pending: row.get("pending"),
+        running: row.get("running"),
+        done: row.get("done"),
+        failed: row.get("failed"),
+        skipped: row.get("skipped"),
+    }
+}
+
+/// As the registry has a digest: its bits, as a number with a sign.
+fn digest(row: &Row) -> u64 {
+    u64::from_ne_bytes(row.get::<_, i64>("digest").to_ne_bytes())
+}
+
 impl MigrationRunRow {
-    fn from_row(row: &Row) -> Result<Self> {
+    pub(crate) fn from_row(row: &Row) -> Result<Self> {
+        let status = MigrationRunStatus::parse(row.get("status"))?;
         let lock_timeout = u64::try_from(row.get::<_, i32>("lock_timeout_ms"))
             .map_err(|_| RegistryError::Unreadable("migration run's timeout"))?;
         Ok(Self {
             id: MigrationRunId::from(row.get::<_, Uuid>("id")),
-            status: MigrationRunStatus::parse(row.get("status"))?,
+            status,
             target: row.get("target"),
-            digest: u64::from_ne_bytes(row.get::<_, i64>("digest").to_ne_bytes()),
+            digest: digest(row),
             files: row.get("files"),
             whole_fleet: row.get("whole_fleet"),
             waves: row.get("waves"),
@@ -275,26 +320,24 @@ impl MigrationRunRow {
             reason: row.get("reason"),
             alive: row.get("alive"),
             created_at: row.get("created_at"),
-            finished_at: row.get("finished_at"),
-            counts: MigrationCounts {
-                pending: row.get("pending"),
-                running: row.get("running"),
-                done: row.get("done"),
-                failed: row.get("failed"),
-                skipped: row.get("skipped"),
-            },
+            // Of one that was opened again it is when it came to its end before.
+            finished_at: row
+                .get::<_, Option<_>>("finished_at")
+                .filter(|_| status != MigrationRunStatus::Running),
+            counts: counts(row),
         })
     }
 }
 
 impl MigrationTenantRow {
-    fn from_row(row: &Row) -> Result<Self> {
+    pub(crate) fn from_row(row: &Row) -> Result<Self> {
         let took = row.get::<_, Option<i32>>("took_ms").and_then(|took| u64::try_from(took).ok());
         Ok(Self {
             tenant: TenantId::from(row.get::<_, Uuid>("tenant_id")),
             subdomain: row.get("subdomain"),
             server: row.get::<_, Option<String>>("server").unwrap_or_default(),
             wave: row.get("wave"),
+            position: row.get("position"),
             state: MigrationState::parse(row.get("state"))?,
             version_before: row.get("version_before"),
             version_after: row.get("version_after"),
@@ -347,16 +390,32 @@ impl Registry {
         rows.iter().map(read).collect()
     }
 
-    /// Writes a run down, and forgets those that came to rest long ago.
+    /// The run whose files belong to the schema of new tenants; nothing where what is built in is all there is.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn migration_run_of_fleet(&self) -> Result<Option<FleetRun>> {
+        let row = self.client().await?.query_opt(FLEET_RUN, &[]).await?;
+        Ok(row.map(|row| FleetRun {
+            id: MigrationRunId::from(row.get::<_, Uuid>("id")),
+            target: row.get("target"),
+            digest: digest(&row),
+            files: row.get("files"),
+        }))
+    }
+
+    /// Writes a run down, and forgets those that came to rest long ago; never the one whose files new tenants get.
     ///
     /// # Errors
     /// The registry.
     pub async fn migration_run_insert(&self, new: &NewMigrationRun, lease: Duration) -> Result<()> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
+        let of_fleet = txn.query_opt(FLEET_RUN, &[]).await?.map(|row| row.get::<_, Uuid>("id"));
         txn.execute(
-            "DELETE FROM migration_runs WHERE finished_at < now() - make_interval(days => $1)",
-            &[&REMEMBERED_DAYS],
+            "DELETE FROM migration_runs
+             WHERE finished_at < now() - make_interval(days => $1) AND status <> 'running' AND id IS DISTINCT FROM $2",
+            &[&REMEMBERED_DAYS, &of_fleet],
         )
         .await?;
         let digest = i64::from_ne_bytes(new.digest.to_ne_bytes());
@@ -404,16 +463,6 @@ impl Registry {
         row.as_ref().map(MigrationRunRow::from_row).transpose()
     }
 
-    /// Up to `limit` runs, newest first.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn migration_runs(&self, limit: i64) -> Result<Vec<MigrationRunRow>> {
-        let sql = [RUN, " ORDER BY r.created_at DESC, r.id DESC LIMIT $1"].concat();
-        let rows = self.client().await?.query(&sql, &[&limit]).await?;
-        rows.iter().map(MigrationRunRow::from_row).collect()
-    }
-
     /// The ids that begin or end like this, at most two.
     ///
     /// # Errors
@@ -434,8 +483,8 @@ impl Registry {
             .client()
             .await?
             .query(
-                "SELECT m.tenant_id, m.subdomain, s.name AS server, m.wave, m.state, m.version_before,
-                        m.version_after, m.attempts, m.started_at, m.took_ms, m.error
+                "SELECT m.tenant_id, m.subdomain, s.name AS server, m.wave, m.position, m.state,
+                        m.version_before, m.version_after, m.attempts, m.started_at, m.took_ms, m.error
                  FROM migration_run_tenants m LEFT JOIN servers s ON s.id = m.server_id
                  WHERE m.run_id = $1 ORDER BY m.wave, m.position",
                 &[&id.uuid()],
@@ -470,7 +519,8 @@ impl Registry {
         }
         txn.execute(
             "UPDATE migration_runs
-             SET status = 'running', reason = NULL, finished_at = NULL,
+             SET status = 'running', reason = NULL,
+                 finished_at = CASE WHEN status = 'finished' THEN finished_at END,
                  max_failures = coalesce($2, max_failures), jobs = coalesce($3, jobs),
                  alive_until = now() + make_interval(secs => $4),
                  wave = coalesce((SELECT min(wave) FROM migration_run_tenants

@@ -65,8 +65,8 @@ pub struct NewTenant<'a> {
     pub admin: UserId,
     /// The servers that its database may be put on.
     pub servers: &'a [ServerId],
-    /// The newest version of a tenant's schema that this program knows: no spare of a newer one will do.
-    pub newest_schema: SchemaVersion,
+    /// The newest version of a spare's schema that whoever makes the tenant knows: none of a newer one will do.
+    pub newest_spare: SchemaVersion,
 }
 
 /// A tenant.
@@ -142,7 +142,7 @@ impl Registry {
         new: &NewTenant<'_>,
     ) -> Result<()> {
         let server = self.server_choose_in_txn(txn, new.servers).await?;
-        let spare = self.spare_claim_in_txn(txn, server, new.newest_schema).await?;
+        let spare = self.spare_claim_in_txn(txn, server, new.newest_spare).await?;
         let origin = spare.as_ref().map(|_| Origin::Spare.as_str());
         let database = spare.unwrap_or_else(|| new.login.database.clone());
         let login = TenantLogin { database, password: new.login.password.clone() };

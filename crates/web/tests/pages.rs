@@ -129,6 +129,8 @@ fn pages_that_wait_refresh_without_the_script() {
             "message-tenant-provisioning",
             "message-tenant-upgrading",
             "budget",
+            "console-migration-running",
+            "console-migration-interrupted",
         ]
         .contains(&name.as_str());
         assert_eq!(refreshes, waits, "{name}");

@@ -1,9 +1,37 @@
-//! Whether the tenants' schemas are what this program was made for.
+//! Whether the tenants' schemas are what this program was made for, and what the next tenant's will be.
 
 use super::{Check, Health};
 use portero_kernel::SchemaVersion;
+use portero_provisioner::{
+    TENANT_MIGRATIONS,
+    fleet::{FleetSchema, SchemaSource, Unfit},
+};
 
 const NAME: &str = "tenants' schema";
+
+/// What a company gets that signs up.
+pub(super) fn check_fleet_schema(schema: &FleetSchema) -> Check {
+    let name = "schema of new companies";
+    let (version, built_in) = (schema.migrations.latest(), TENANT_MIGRATIONS.latest());
+    match &schema.source {
+        SchemaSource::BuiltIn => Check::ok(name, format!("version {version}, which is built in")),
+        SchemaSource::Run(run) => {
+            Check::ok(name, format!("version {version}: {built_in} is built in, the rest is of run {run}"))
+        }
+        SchemaSource::Apart(run, why) => Check::bad(
+            if *why == Unfit::Unknown { Health::Warn } else { Health::Fail },
+            name,
+            format!("version {version}, which is built in; run {run} gave the companies another: {why}"),
+            match why {
+                Unfit::Differs(_) => {
+                    "run the Portero whose migration is the one that was run; one that is to come has a number of its own"
+                }
+                Unfit::Unknown => "run the Portero that began the run, or a newer one",
+                Unfit::Unreadable => "run the newer Portero that wrote them",
+            },
+        ),
+    }
+}
 
 /// The tenants' versions, each with how many have it, beside those that the code runs on and was made for.
 pub(super) fn check_schemas(
@@ -54,6 +82,23 @@ pub(super) fn check_schemas(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use portero_kernel::MigrationRunId;
+
+    #[test]
+    fn a_program_with_other_migrations_than_the_fleet_is_told_of() {
+        let run = MigrationRunId::generate();
+        let schema = |source| FleetSchema { migrations: TENANT_MIGRATIONS.clone(), spares_up_to: 1, source };
+        for (source, health, words) in [
+            (SchemaSource::BuiltIn, Health::Ok, "which is built in"),
+            (SchemaSource::Run(run), Health::Ok, "the rest is of run"),
+            (SchemaSource::Apart(run, Unfit::Differs("V5__a".to_owned())), Health::Fail, "V5__a is another"),
+            (SchemaSource::Apart(run, Unfit::Unknown), Health::Warn, "other migrations"),
+        ] {
+            let check = check_fleet_schema(&schema(source));
+            assert!(check.health == health && check.found.contains(words), "{check:?}");
+            assert_eq!(check.advice.is_empty(), health == Health::Ok, "{check:?}");
+        }
+    }
 
     #[test]
     fn the_worst_is_told_with_what_to_do() {

@@ -1,15 +1,15 @@
 //! Whether a company that signs up would be given a database that is ready.
 
 use super::{Check, Health};
-use portero_provisioner::TENANT_MIGRATIONS;
+use portero_kernel::SchemaVersion;
 use portero_registry::{SpareFigures, Stopped};
 use std::time::Duration;
 
 /// Longer than the pause between two looks, after failures too.
 const SILENT: Duration = Duration::from_secs(300);
 
-/// The spares and templates of a server that takes new companies.
-pub(super) fn check_spares(figures: &SpareFigures) -> Check {
+/// The spares and templates of a server that takes new companies, which get this version of the schema.
+pub(super) fn check_spares(figures: &SpareFigures, newest: SchemaVersion) -> Check {
     let name = format!("{}: spares", figures.name);
     let Some(refill) = &figures.refill else {
         return Check::ok(name, "nobody has looked after them yet");
@@ -17,7 +17,6 @@ pub(super) fn check_spares(figures: &SpareFigures) -> Check {
     let (ready, wanted) = (figures.ready, refill.wanted);
     let counted = format!("{ready} of {wanted} ready");
     let reason = refill.reason.as_deref().unwrap_or_default();
-    let newest = TENANT_MIGRATIONS.latest();
     match refill.stopped {
         Some(Stopped::Disk) => Check::bad(
             Health::Warn,
@@ -61,12 +60,14 @@ mod tests {
     use portero_registry::RefillRow;
     use time::OffsetDateTime;
 
+    const NEWEST: SchemaVersion = 4;
+
     fn figures(ready: i64, change: impl FnOnce(&mut RefillRow)) -> SpareFigures {
         let mut refill = RefillRow {
             looked_at: OffsetDateTime::UNIX_EPOCH,
             age: Duration::from_secs(5),
             wanted: 3,
-            templates: vec![TENANT_MIGRATIONS.latest()],
+            templates: vec![NEWEST],
             stopped: None,
             reason: None,
             failures: 0,
@@ -98,7 +99,7 @@ mod tests {
             (figures(3, |refill| refill.age = Duration::from_secs(600)), "for 10 min"),
             (figures(3, |refill| refill.templates.clear()), "no template"),
         ] {
-            let check = check_spares(&figures);
+            let check = check_spares(&figures, NEWEST);
             assert_eq!(check.health, Health::Warn, "{words}");
             assert!(check.found.contains(words) && !check.advice.is_empty(), "{check:?}");
         }
@@ -112,7 +113,7 @@ mod tests {
             figures(0, |refill| refill.wanted = 0),
             SpareFigures { refill: None, ..figures(0, |_| ()) },
         ] {
-            assert_eq!(check_spares(&figures).health, Health::Ok, "{figures:?}");
+            assert_eq!(check_spares(&figures, NEWEST).health, Health::Ok, "{figures:?}");
         }
     }
 }

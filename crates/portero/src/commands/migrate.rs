@@ -8,17 +8,21 @@ mod report;
 
 use crate::{
     commands::{Direct, asked_to_stop, direct},
-    output::{Failure, Output},
+    output::{Failure, Output, moment},
     settings::Settings,
 };
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
-use portero_control::{MigrationPlan, MigrationReport, MigrationRequest, MigrationRunView, Waves};
-use portero_kernel::Subdomain;
+use portero_control::{
+    MigrationError, MigrationPlan, MigrationReport, MigrationRequest, MigrationRunView, Waves,
+};
+use portero_kernel::{SchemaVersion, Subdomain};
 use progress::Progress;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::watch;
+
+/// The version of the registry's schema that first knew runs.
+const RUNS_SINCE: SchemaVersion = 13;
 
 #[derive(Subcommand)]
 pub(crate) enum MigrateCommand {
@@ -113,21 +117,43 @@ pub(crate) async fn run(
     }
     let server_limit = settings.refill(0).size_limit;
     let direct = direct(settings)?;
+    let outcome = act(&direct, command, server_limit, output).await;
+    match outcome {
+        Err(failure) => Err(too_old(&direct).await.unwrap_or(failure)),
+        done => done,
+    }
+}
+
+/// Why nothing works on a registry that knows no runs; nothing where it knows them, or doesn't say.
+async fn too_old(direct: &Direct) -> Option<Failure> {
+    let version = direct.registry.schema_version().await.ok().filter(|version| *version < RUNS_SINCE)?;
+    Some(Failure::Failed(anyhow!(
+        "the registry's schema has version {version}, and migrations of companies are kept there since {RUNS_SINCE}: \
+         start this version's `portero serve` once, which migrates the registry"
+    )))
+}
+
+async fn act(
+    direct: &Direct,
+    command: MigrateCommand,
+    server_limit: Option<u64>,
+    output: Output,
+) -> Result<ExitCode, Failure> {
     match command {
         MigrateCommand::Plan { whom, rehearse } => {
             let request = whom.request(1, None, Duration::from_secs(2))?;
             if rehearse.rehearse {
-                return rehearse::run(&direct, &request, &rehearse, server_limit, output).await;
+                return rehearse::run(direct, &request, &rehearse, server_limit, output).await;
             }
             tell_plan(&direct.control.migration_plan(&request).await?, output);
             Ok(ExitCode::SUCCESS)
         }
-        MigrateCommand::Drift(args) => drift::run(&direct, &args, output).await,
+        MigrateCommand::Drift(args) => drift::run(direct, &args, output).await,
         MigrateCommand::Lint(_) => unreachable!("handled above"),
         MigrateCommand::Run { whom, jobs, max_failures, lock_timeout, reports } => {
             reports.check()?;
             let request = whom.request(jobs, max_failures, lock_timeout)?;
-            begin(&direct, &request, &reports, output).await
+            begin(direct, &request, &reports, output).await
         }
         MigrateCommand::Resume { run, jobs, max_failures, reports } => {
             reports.check()?;
@@ -143,7 +169,7 @@ pub(crate) async fn run(
             tell_outcome(&resumed?, &reports, output)
         }
         MigrateCommand::Runs { limit } => {
-            tell_runs(&direct.control.migration_runs(limit).await?, output);
+            tell_runs(&direct.control.migration_runs(None, limit).await?.runs, output);
             Ok(ExitCode::SUCCESS)
         }
         MigrateCommand::Show { run, reports } => {
@@ -330,9 +356,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     millis.filter(|millis| (1..=3_600_000).contains(millis)).map(Duration::from_millis).ok_or_else(refused)
 }
 
-fn moment(at: OffsetDateTime) -> String {
-    let whole = at.replace_nanosecond(0).unwrap_or(at);
-    whole.format(&Rfc3339).unwrap_or_default()
+/// Files that can't be migrations are wrong usage.
+fn badly_asked(error: MigrationError) -> Failure {
+    match error {
+        MigrationError::Set(error) => Failure::usage(error),
+        error => error.into(),
+    }
 }
 
 #[cfg(test)]

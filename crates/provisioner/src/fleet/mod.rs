@@ -8,6 +8,8 @@
 //! One task drives: it claims ahead, so that no slot waits for the registry, and writes down what came of many at once. The
 //! turns themselves are tasks of their own (`turn`), as many on a server as Portero's own connections there allow.
 //!
+//! What a run brought stays the fleet's: `schema` says what databases are made with after it.
+//!
 //! What is to be known before and after a run: `lint` reads migrations, `rehearsal` runs them on clones, `drift` holds tenants
 //! against what migrations make. The latter two work in `scratch` databases.
 
@@ -15,6 +17,7 @@ mod blockers;
 mod drift;
 mod lint;
 mod rehearsal;
+mod schema;
 mod scratch;
 mod turn;
 mod waves;
@@ -24,6 +27,7 @@ pub use lint::{Complaint, Level, lint};
 pub use rehearsal::{
     CloneError, CloneLimits, LockTaken, Rehearsal, Rehearsed, rehearse, sample, sweep_server,
 };
+pub use schema::{FleetSchema, SchemaSource, Unfit, files_of, set_of};
 pub use scratch::left_behind;
 pub use waves::{Waves, WavesError};
 
@@ -213,7 +217,10 @@ impl Driver<'_> {
     async fn waves(&mut self) -> Result<(), RegistryError> {
         loop {
             let wave = self.run.wave;
-            (self.tell)(FleetEvent::Wave { number: wave, last: self.run.last_wave });
+            // Nobody may lack what a run brings to those who are yet to come.
+            if self.run.last_wave > 0 {
+                (self.tell)(FleetEvent::Wave { number: wave, last: self.run.last_wave });
+            }
             self.wave(wave).await?;
             self.look().await?;
             if self.is_halted() {

@@ -71,7 +71,7 @@ impl Scratch {
         purpose: &str,
     ) -> Result<Session, TemplateError> {
         let set = set.up_to(version);
-        let template = templates::find_with(outside, &set).await?;
+        let template = templates::find(outside, &set).await?;
         let copied = match &template {
             Some(template) => match create(outside, name, &template.name, purpose).await {
                 Ok(()) => true,

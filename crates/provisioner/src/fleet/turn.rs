@@ -178,7 +178,10 @@ impl Turn<'_> {
                 Some(place) if place.status == TenantStatus::Purging => return Err(GONE.to_owned()),
                 Some(place) if place.status != TenantStatus::Provisioning => return Ok(place),
                 Some(_) if Instant::now() >= until || self.fleet.is_halted() => {
-                    return Err("it is still being made, and has the newest built-in version then".to_owned());
+                    return Err(
+                        "it is still being made: if it has an older schema then, the next run finds it"
+                            .to_owned(),
+                    );
                 }
                 Some(place) => {
                     sleep(LOOK_AGAIN).await;

@@ -7,12 +7,13 @@ use super::subject::Subject;
 use crate::{
     Direction, Plan, TENANT_MIGRATIONS,
     engine::{Step, StepError},
+    fleet::{FleetSchema, SchemaSource},
     removal,
     server::{self, Before, Door},
     templates,
 };
-use portero_kernel::{ExposeSecret, SecretString, UserId, with_causes};
-use portero_pg::{prove, scram_verifier};
+use portero_kernel::{ExposeSecret, SchemaVersion, SecretString, UserId, with_causes};
+use portero_pg::{Class, MigrateError, Migrations, Session, classify, prove, scram_verifier};
 use portero_registry::{Claim, Origin, Registry, RegistryError};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -104,7 +105,12 @@ async fn create_database(context: &Context) -> Result<(), StepError> {
     let (database, [mark, spare]) = (&subject.tenant.database, subject.marks());
     let before = server::take_spare(&session, database, &spare, &mark).await?;
     if before != Before::Spare {
-        let template = templates::find(&session).await?;
+        let schema = FleetSchema::read(&subject.registry).await?;
+        // One of what is built in is better than none: the rest is migrated.
+        let template = match templates::find(&session, &schema.migrations).await? {
+            None => templates::find(&session, &TENANT_MIGRATIONS).await?,
+            found => found,
+        };
         let (origin, from) = match &template {
             Some(template) => (Origin::Template, template.name.as_str()),
             None => (Origin::Migrations, templates::NOTHING),
@@ -136,14 +142,44 @@ async fn grant(context: &Context) -> Result<(), StepError> {
     Ok(())
 }
 
+/// To the fleet's schema. Files that companies bore and a new database doesn't are no reason to have no new companies: code runs
+/// on what is built in, and the next run says what is wrong.
 async fn migrate(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
+    let schema = FleetSchema::read(&subject.registry).await?;
     let mut session = subject.in_database().await?;
-    let version =
-        TENANT_MIGRATIONS.run(&mut session).await.map_err(|error| StepError::Again(with_causes(&error)))?;
+    let mut outcome = bring_to(&schema.migrations, &mut session).await;
+    if let Err(error) = &outcome
+        && matches!(schema.source, SchemaSource::Run(_))
+        && fails_for_good(error)
+    {
+        let (tenant, error) = (subject.tenant.id, with_causes(error));
+        tracing::error!(%tenant, error, "a file that the fleet has fails on a new database, which goes without");
+        session = subject.in_database().await?;
+        outcome = bring_to(&TENANT_MIGRATIONS, &mut session).await;
+    }
+    let version = outcome.map_err(|error| StepError::Again(with_causes(&error)))?;
     server::restrict_data(&session, &subject.role()).await?;
     subject.leave_in_database(session);
     Ok(subject.registry.tenant_set_schema_version(subject.tenant.id, version, &subject.lease).await?)
+}
+
+/// Says the version that the database has then. One that has a newer one was a spare that a newer Portero made and gave away:
+/// code runs on a version more than its own.
+async fn bring_to(set: &Migrations, session: &mut Session) -> Result<SchemaVersion, MigrateError> {
+    match set.run(session).await {
+        Err(MigrateError::Newer { found, .. }) => {
+            session.batch_execute("ROLLBACK").await?;
+            Ok(found)
+        }
+        outcome => outcome,
+    }
+}
+
+/// Whether a migration is at fault, so that another try would end alike.
+fn fails_for_good(error: &MigrateError) -> bool {
+    let MigrateError::Migration { source, .. } = error else { return false };
+    !matches!(classify(source), Class::Unavailable | Class::TooManyConnections | Class::Conflict)
 }
 
 async fn seed_admin(context: &Context) -> Result<(), StepError> {

@@ -3,8 +3,9 @@
 use portero_web::pages::{
     Action, AddUser, AddUserErrors, AuditPage, BudgetPage, Checkouts, ConfirmPage, DeedRow, Frame, HomePage,
     JobPage, JobRow, JobStatus, LandingPage, Lease, LoginPage, MailLine, Mailbox, MailboxPage, Me,
-    MessagePage, OperatorLoginPage, OperatorLoginState, ProgressPage, SentPage, ServerBudget, SignupErrors,
-    SignupPage, SignupValues, SignupWay, Step, StepRow, Took, TopTenant, UserRow,
+    MessagePage, MigratedRow, MigrationPage, MigrationsPage, OperatorLoginPage, OperatorLoginState,
+    ProgressPage, RunCounts, RunRow, SentPage, ServerBudget, SignupErrors, SignupPage, SignupValues,
+    SignupWay, Step, StepRow, Took, TopTenant, UserRow,
 };
 use portero_web::text::console::Section;
 use portero_web::text::{Breaker, CheckoutPath, Field, LoginState, Notice, Problem, Role, Trouble, Way};
@@ -102,6 +103,13 @@ pub(crate) fn pages(lang: Lang) -> Result<Vec<(String, String)>, RenderError> {
     add("console-audit", audit(lang, vec![deed("tenant.rename"), deed("of.another-world")]).render())?;
     add("console-audit-empty", audit(lang, Vec::new()).render())?;
     add("console-job-stuck", stuck_job(lang, "purge_tenant").render())?;
+    let runs = ["running", "interrupted", "stopped", "finished"].map(|state| run(state, 2)).to_vec();
+    add("console-migrations", migrations(lang, runs).render())?;
+    add("console-migrations-empty", migrations(lang, Vec::new()).render())?;
+    for state in ["running", "interrupted", "stopped", "finished"] {
+        add(&format!("console-migration-{state}"), migration(lang, run(state, 2)).render())?;
+    }
+    add("console-migration-well", migration(lang, run("finished", 0)).render())?;
 
     for problem in Problem::ALL {
         add(&format!("message-{}", problem.code()), message(lang, *problem).render())?;
@@ -156,6 +164,60 @@ fn stuck_job(lang: Lang, kind: &str) -> JobPage<'static> {
             is_worked_on: false,
         },
         steps: vec![step("fence", "done", None), step("drop_role", "failed", Some(HOSTILE))],
+    }
+}
+
+fn run(state: &str, failed: i64) -> RunRow {
+    RunRow {
+        id: JOB.to_owned(),
+        state: state.to_owned(),
+        reason: (state == "stopped").then(|| HOSTILE.to_owned()),
+        target: 5,
+        whole_fleet: state != "finished",
+        wave: (2, 3),
+        counts: RunCounts { pending: 240, running: 8, done: 49, failed, skipped: 1 },
+        began: "2026-01-31T09:05:00Z".to_owned(),
+        ended: (state == "finished").then(|| "2026-01-31T09:06:00Z".to_owned()),
+    }
+}
+
+fn migrations(lang: Lang, runs: Vec<RunRow>) -> MigrationsPage<'static> {
+    let frame =
+        Frame::console(lang, "/console/migrations", Some(Section::Migrations), Some("ana"), Mailbox::Hidden);
+    let next_href = Some(format!("/console/migrations?after={JOB}"));
+    MigrationsPage { frame, runs, next_href, is_later: true }
+}
+
+fn migration(lang: Lang, run: RunRow) -> MigrationPage<'static> {
+    let company = |state: &str, subdomain: &str, error: Option<&str>| MigratedRow {
+        subdomain: subdomain.to_owned(),
+        href: "/console/audit?company=x".to_owned(),
+        wave: 2,
+        state: state.to_owned(),
+        versions: (4, (state == "done").then_some(5)),
+        attempts: 5,
+        took_ms: (state != "pending").then_some(1250),
+        error: error.map(str::to_owned),
+    };
+    let frame = Frame::console(
+        lang,
+        "/console/migrations/x",
+        Some(Section::Migrations),
+        Some("ana"),
+        Mailbox::Hidden,
+    );
+    MigrationPage {
+        frame,
+        waves: vec![(1, RunCounts { done: 1, ..RunCounts::default() }), (2, run.counts)],
+        run,
+        state: "",
+        companies: vec![
+            company("failed", LONG, Some(HOSTILE)),
+            company("pending", "globex", None),
+            company("done", "acme", None),
+        ],
+        next_href: Some("/console/migrations/x?state=all&after=50".to_owned()),
+        is_later: true,
     }
 }
 

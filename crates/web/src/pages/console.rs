@@ -508,7 +508,7 @@ fn size(lang: Lang, bytes: i64) -> String {
 }
 
 /// Milliseconds, as people write them.
-fn took(lang: Lang, ms: i64) -> String {
+pub(super) fn took(lang: Lang, ms: i64) -> String {
     let seconds = i32::try_from(ms).map_or(f64::from(i32::MAX), f64::from) / 1000.0;
     let text = match ms {
         ..1000 => format!("{} ms", ms.max(0)),

@@ -3,6 +3,7 @@
 
 mod acts;
 mod audit;
+mod migrations;
 mod rows;
 
 use super::Visit;
@@ -56,6 +57,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/console/tenants/{id}").route(read().to(tenant)))
         .service(web::resource("/console/jobs").route(read().to(jobs)))
         .service(web::resource("/console/jobs/{id}").route(read().to(job)))
+        .service(web::resource(migrations::MIGRATIONS).route(read().to(migrations::list)))
+        .service(web::resource("/console/migrations/{id}").route(read().to(migrations::show)))
         .service(web::resource(audit::AUDIT).route(read().to(audit::audit)))
         .configure(acts::configure);
 }

@@ -2,8 +2,10 @@
 
 pub(super) mod en;
 pub(super) mod es;
+pub mod migrations;
 
 use super::codes::{StepKey, coded};
+use migrations::MigrationWords;
 
 coded! {
     /// A part of the console.
@@ -14,6 +16,8 @@ coded! {
         Tenants = "tenants",
         /// Work under way and done.
         Jobs = "jobs",
+        /// How new schemas came to the companies.
+        Migrations = "migrations",
         /// Database servers.
         Servers = "servers",
         /// What the connections are doing.
@@ -413,6 +417,7 @@ pub struct ConsoleWords {
     pub times: fn(i64) -> String,
     pub leads_until: fn(&str) -> String,
     pub nobodys_until: fn(&str) -> String,
+    pub migrations: &'static MigrationWords,
     pub(super) section: fn(Section) -> &'static str,
     pub(super) tenant_state: fn(TenantState) -> &'static str,
     pub(super) job_state: fn(JobState) -> &'static str,

@@ -1,12 +1,12 @@
 //! `portero migrate drift`: which tenants' databases are not as migrations make them, and in what.
 
-use super::subdomains;
+use super::{badly_asked, subdomains};
 use crate::{
     commands::Direct,
     output::{Failure, Output},
 };
 use clap::Args;
-use portero_control::{DriftReport, DriftState, TenantDrift, migration_set};
+use portero_control::{DriftReport, DriftState, TenantDrift};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Args)]
@@ -21,7 +21,7 @@ pub(crate) struct DriftArgs {
 
 /// 0 where nothing differs, 3 where something does, 1 where somebody could not be looked at.
 pub(crate) async fn run(direct: &Direct, args: &DriftArgs, output: Output) -> Result<ExitCode, Failure> {
-    let set = migration_set(args.tenant_migrations.as_deref()).map_err(Failure::usage)?;
+    let set = direct.control.migration_set(args.tenant_migrations.as_deref()).await.map_err(badly_asked)?;
     let report = direct.control.drift(&set, &subdomains(&args.tenant)?).await?;
     show(&report, output);
     let any = |state| report.count(state) > 0;

@@ -2,7 +2,7 @@
 
 use crate::output::{Failure, Output};
 use clap::Args;
-use portero_control::{Complaint, Level, lint_after, migration_set};
+use portero_control::{Complaint, Level, lint_after, migrations_here};
 use portero_provisioner::TENANT_MIGRATIONS;
 use std::{path::PathBuf, process::ExitCode};
 
@@ -15,7 +15,7 @@ pub(crate) struct LintArgs {
 
 /// 0 where nothing stops a run, 1 where something does.
 pub(crate) fn run(args: &LintArgs, output: Output) -> Result<ExitCode, Failure> {
-    let set = migration_set(args.directory.as_deref()).map_err(Failure::usage)?;
+    let set = migrations_here(args.directory.as_deref()).map_err(Failure::usage)?;
     let after = if args.directory.is_some() { TENANT_MIGRATIONS.latest() } else { 0 };
     let complaints = lint_after(&set, after);
     let stop = complaints.iter().filter(|complaint| complaint.stops()).count();

@@ -1,6 +1,6 @@
 //! `portero migrate plan --rehearse`: pending migrations, run on clones of some tenants.
 
-use super::lint;
+use super::{badly_asked, lint};
 use crate::{
     commands::{Direct, asked_to_stop},
     output::{Failure, Output},
@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use clap::Args;
 use portero_control::{
     CloneLimits, MigrationRequest, MigrationSeen, RehearsalOptions, RehearsalReport, RehearsalState,
-    TenantRehearsal, lint_after, migration_set,
+    TenantRehearsal, lint_after,
 };
 use portero_provisioner::TENANT_MIGRATIONS;
 use std::{process::ExitCode, time::Duration};
@@ -39,7 +39,7 @@ pub(crate) async fn run(
     output: Output,
 ) -> Result<ExitCode, Failure> {
     let limits = CloneLimits { largest: args.clone_limit_mb.saturating_mul(1 << 20), server: server_limit };
-    let set = migration_set(request.directory.as_deref()).map_err(Failure::usage)?;
+    let set = direct.control.migration_set(request.directory.as_deref()).await.map_err(badly_asked)?;
     lint::show(&lint_after(&set, TENANT_MIGRATIONS.latest()), output);
     let options = RehearsalOptions { sample: args.sample.into(), only: request.tenants.clone(), limits };
     let report = tokio::select! {
@@ -93,6 +93,13 @@ fn show(report: &RehearsalReport, output: Output) {
     output.line("");
     let rows: Vec<_> = report.migrations.iter().map(migration_row).collect();
     output.table(["MIGRATION", "CLONES", "FAILED", "MEDIAN", "LONGEST", "BLOCKS UNTIL IT COMMITS"], &rows);
+    let unseen: Vec<_> = unseen(report).collect();
+    if !unseen.is_empty() {
+        output.line(format_args!(
+            "\nWhat these lock was not seen, since they run without a transaction: {}",
+            unseen.join(", ")
+        ));
+    }
     output.line(
         "\nA clone is compact and nobody uses it: on the tenants themselves it takes longer, and waits for locks.",
     );
@@ -115,8 +122,19 @@ fn tenant_row(tenant: &TenantRehearsal) -> [String; 7] {
     ]
 }
 
+/// The migrations whose locks a rehearsal can't see.
+fn unseen(report: &RehearsalReport) -> impl Iterator<Item = &str> {
+    let unseen = report.migrations.iter().filter(|migration| !migration.in_transaction);
+    unseen.map(|migration| migration.migration.as_str())
+}
+
 fn migration_row(migration: &MigrationSeen) -> [String; 6] {
     let mut blocks: Vec<String> = Vec::new();
+    if !migration.in_transaction {
+        blocks.push("not seen: no transaction".to_owned());
+    } else if migration.failed == migration.clones {
+        blocks.push("not seen: it failed".to_owned());
+    }
     for what in ["reads and writes", "writes"] {
         let of = migration.locks.iter().filter(|lock| lock.blocks == what);
         let mut tables: Vec<_> = of.map(|lock| lock.relation.as_str()).collect();
@@ -134,10 +152,6 @@ fn migration_row(migration: &MigrationSeen) -> [String; 6] {
         migration.failed.to_string(),
         format!("{} ms", migration.median_ms),
         format!("{} ms", migration.longest_ms),
-        match (migration.in_transaction, blocks.as_slice()) {
-            (false, []) => "not known: no transaction".to_owned(),
-            (true, []) => "nothing".to_owned(),
-            (_, blocks) => blocks.join("; "),
-        },
+        if blocks.is_empty() { "nothing".to_owned() } else { blocks.join("; ") },
     ]
 }

@@ -1,7 +1,6 @@
 //! What became of a run: in words, as JSON, and as the JUnit XML that CI systems read.
 
-use super::moment;
-use crate::output::Output;
+use crate::output::{Output, moment};
 use portero_control::{MigratedTenant, MigrationReport};
 use std::{fmt::Write as _, path::Path};
 
@@ -54,6 +53,12 @@ pub(super) fn outcome(report: &MigrationReport, output: Output) {
         .collect();
     if run.pending + run.running > 0 {
         counts.push(format!("{} not begun", run.pending + run.running));
+    }
+    if counts.is_empty() && report.is_complete() {
+        return output.line(format_args!(
+            "Nobody lacked anything. Who signs up has version {} from now on.",
+            run.target
+        ));
     }
     let reason = run.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     output.line(format_args!(
@@ -196,12 +201,13 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use portero_control::MigrationRunView;
-    use portero_kernel::MigrationRunId;
+    use portero_kernel::{MigrationRunId, TenantId};
     use time::OffsetDateTime;
     use uuid::Uuid;
 
     fn tenant(subdomain: &str, wave: i32, state: &'static str, error: Option<&str>) -> MigratedTenant {
         MigratedTenant {
+            id: TenantId::from(Uuid::from_u128(1)),
             subdomain: subdomain.to_owned(),
             server: "main".to_owned(),
             wave,
@@ -222,6 +228,7 @@ mod tests {
                 status: "stopped",
                 reason: None,
                 target: 5,
+                whole_fleet: true,
                 waves: "1,100%".to_owned(),
                 wave: 2,
                 last_wave: 2,

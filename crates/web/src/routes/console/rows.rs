@@ -1,10 +1,12 @@
 //! What `control` tells, as the pages show it.
 
 use crate::{
-    pages::{Connections, DeedRow, FormerName, JobRow, SparesRow, StepRow, TenantRow},
+    pages::{Connections, DeedRow, FormerName, JobRow, MigratedRow, SparesRow, StepRow, TenantRow},
     text::console::ConsoleWords,
 };
-use portero_control::{AuditView, FormerNameView, JobDetails, JobLine, SparesView, TenantLine};
+use portero_control::{
+    AuditView, FormerNameView, JobDetails, JobLine, MigratedTenant, SparesView, TenantLine,
+};
 use portero_kernel::TenantId;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -89,6 +91,19 @@ pub(super) fn step_rows(job: &JobDetails) -> Vec<StepRow> {
             error: step.error.clone(),
         })
         .collect()
+}
+
+pub(super) fn migrated_row(tenant: MigratedTenant, there: &BTreeSet<TenantId>) -> MigratedRow {
+    MigratedRow {
+        href: tenant_href(tenant.id, there),
+        subdomain: tenant.subdomain,
+        wave: tenant.wave,
+        state: tenant.state.to_owned(),
+        versions: (tenant.version_before, tenant.version_after),
+        attempts: tenant.attempts,
+        took_ms: tenant.took_ms.and_then(|took| i64::try_from(took).ok()),
+        error: tenant.error,
+    }
 }
 
 /// Where a server takes no new companies, none are wanted, and that is as it should be.

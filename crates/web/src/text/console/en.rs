@@ -142,10 +142,12 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     times: |count| format!("{count} times"),
     leads_until: |day| format!("leads here until {day}"),
     nobodys_until: |day| format!("nobody else's until {day}"),
+    migrations: &super::migrations::EN,
     section: |section| match section {
         Section::Overview => "Overview",
         Section::Tenants => "Companies",
         Section::Jobs => "Jobs",
+        Section::Migrations => "Migrations",
         Section::Servers => "Servers",
         Section::Connections => "Connections",
         Section::Audit => "Audit log",

@@ -142,10 +142,12 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     times: |count| format!("{count} veces"),
     leads_until: |day| format!("lleva aquí hasta el {day}"),
     nobodys_until: |day| format!("de nadie más hasta el {day}"),
+    migrations: &super::migrations::ES,
     section: |section| match section {
         Section::Overview => "Resumen",
         Section::Tenants => "Empresas",
         Section::Jobs => "Trabajos",
+        Section::Migrations => "Migraciones",
         Section::Servers => "Servidores",
         Section::Connections => "Conexiones",
         Section::Audit => "Auditoría",
