@@ -191,7 +191,7 @@ async fn a_run_that_is_told_to_stop_begins_no_more_and_is_gone_on_with() {
 async fn servers_are_migrated_side_by_side_and_one_that_is_away_fails_its_own_tenants_alone() {
     let fleet = Fleet::of(&["acme", "initech"]).await;
     let second = TestCluster::private().await;
-    fleet.app.sign_up_on("second", &second, second.address(), &["globex", "umbrella"]).await;
+    let companies = fleet.app.sign_up_on("second", &second, second.address(), &["globex", "umbrella"]).await;
     fleet.file(1, "nicknames", SQL);
     second.halt(StopMode::Fast).await;
     let report = fleet.migrate(&["run", "--waves", "100%", "--json"]).await.expect(3).json();
@@ -206,4 +206,28 @@ async fn servers_are_migrated_side_by_side_and_one_that_is_away_fails_its_own_te
     let resumed = fleet.migrate(&["resume", "--json"]).await.expect(0).json();
     assert_eq!(resumed["run"]["done"], 4, "{resumed}");
     fleet.all_have("nickname").await;
+
+    // One on each is under way in the same moment, and no more than were asked for.
+    fleet.file(2, "names", "ALTER TABLE users ADD names text");
+    let mut held = vec![fleet.lock("acme").await, fleet.lock("initech").await];
+    for company in &companies {
+        let session = second.portero(&fleet.app.login_of(company).await.name).await;
+        session.batch_execute("BEGIN; SELECT count(*) FROM users").await.unwrap();
+        held.push(session);
+    }
+    let run = fleet.migrate(&["run", "--waves", "100%", "--jobs", "1", "--lock-timeout", "30s", "--json"]);
+    let meanwhile = async {
+        let there = second.superuser("postgres").await;
+        let waiting = "SELECT count(DISTINCT pid)::text FROM pg_locks WHERE NOT granted";
+        wait_until("one on each server to wait", DEADLINE, async || {
+            let elsewhere: String = there.query_one(waiting, &[]).await.unwrap().get(0);
+            fleet.query(waiting).await == ["1"] && elsewhere == "1"
+        })
+        .await;
+        for session in held {
+            session.close().await;
+        }
+    };
+    let (ran, ()) = tokio::join!(run, meanwhile);
+    assert_eq!(ran.expect(0).json()["run"]["done"], 4);
 }

@@ -348,15 +348,17 @@ impl Control {
         if self.registry.subdomain_taken(&checked.subdomain).await.map_err(SignUpError::from)? {
             return Err(SignUpError::Taken(checked.subdomain).into());
         }
-        // While the password is hashed, the servers are asked, and which spares would do.
-        let (servers, schema, hash) = try_join!(
-            self.servers_with_room(),
-            async { Ok::<_, SignUpError>(FleetSchema::read(&self.registry).await?) },
-            async { Ok::<_, SignUpError>(self.passwords.hash(Claimant::Platform, &checked.password).await?) }
-        )?;
+        // While the password is hashed, the servers are asked, and the registry which spares would do.
+        let place = async {
+            let servers = self.servers_with_room().await?;
+            Ok::<_, SignUpError>((servers, FleetSchema::read(&self.registry).await?.spares_up_to))
+        };
+        let ((servers, newest_spare), hash) = try_join!(place, async {
+            Ok::<_, SignUpError>(self.passwords.hash(Claimant::Platform, &checked.password).await?)
+        })?;
         let secret = create_tenant::Admin::to_secret(&checked.email, hash);
         let company = NewCompany { company: checked.company, subdomain: checked.subdomain, secret, claim };
-        self.write_down(company, &servers, schema.spares_up_to, terms).await
+        self.write_down(company, &servers, newest_spare, terms).await
     }
 
     /// The one transaction by which a company begins.
