@@ -184,7 +184,7 @@ async fn a_file_that_is_another_than_the_fleet_s_is_refused() {
         fleet.file(1, name, sql).file(2, "notes", "CREATE TABLE notes (id bigint PRIMARY KEY)");
         for action in ["plan", "run"] {
             let told = fleet.migrate(&[action]).await.expect(1).stderr;
-            let expected = format!("V{}__{name}.sql is none of the migrations that run ", next_version());
+            let expected = format!("V{}__{name}.sql is not the ", next_version());
             assert!(told.contains(&expected), "{told}");
         }
     }

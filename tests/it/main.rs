@@ -27,6 +27,7 @@ mod life;
 mod lifecycle;
 mod migrate;
 mod migrate_checks;
+mod migrate_files;
 mod migrate_fleet;
 mod next_steps;
 mod nginx;

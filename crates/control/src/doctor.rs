@@ -2,6 +2,7 @@
 
 mod bells;
 mod jobs;
+mod migrations;
 mod schemas;
 mod server;
 mod spares;
@@ -78,6 +79,7 @@ impl Control {
         checks.push(self.check_registry_schema().await);
         checks.push(self.check_bells().await);
         checks.extend(self.check_jobs().await);
+        checks.push(self.check_migrations().await);
         checks.extend(self.check_schemas().await.unwrap_or_else(|error| {
             vec![Check::bad(Health::Fail, "tenants' schema", with_causes(&error), "see the registry's log")]
         }));

@@ -3,7 +3,7 @@
 use crate::{Control, TenantError};
 use portero_kernel::{SchemaVersion, Subdomain, with_causes};
 use portero_pg::Migrations;
-use portero_provisioner::fleet::{Difference, References};
+use portero_provisioner::fleet::{Difference, References, Way};
 use portero_registry::{HoldingRow, TenantStatus};
 use serde::Serialize;
 use std::sync::Arc;
@@ -128,8 +128,18 @@ async fn look(references: &References, holding: &HoldingRow, server: String) -> 
     match references.check(&holding.database).await {
         Ok(drift) => {
             tenant.version = Some(drift.version);
-            tenant.state = if drift.differences.is_empty() { DriftState::Same } else { DriftState::Drifted };
-            tenant.differences = drift.differences.into_iter().map(Into::into).collect();
+            let mut differences = drift.differences;
+            if drift.version != holding.schema_version {
+                differences.push(Difference {
+                    what: "its history".to_owned(),
+                    way: Way::Different,
+                    aspect: Some("newest version".to_owned()),
+                    is: Some(drift.version.to_string()),
+                    should_be: Some(format!("{}, as the registry says", holding.schema_version)),
+                });
+            }
+            tenant.state = if differences.is_empty() { DriftState::Same } else { DriftState::Drifted };
+            tenant.differences = differences.into_iter().map(Into::into).collect();
         }
         Err(error) => {
             tenant.state = DriftState::Failed;

@@ -12,6 +12,7 @@ mod job_events;
 mod jobs;
 mod life;
 mod lint;
+mod migration_files;
 mod migration_pages;
 mod migrations;
 mod operators;

@@ -164,15 +164,36 @@ pub enum MigrationError {
     /// The files are no set of migrations.
     #[error("these can't be the tenants' migrations")]
     Set(#[from] SetError),
-    /// A file is another than what the fleet has.
+    /// A file is another than what companies have.
     #[error(
-        "{file}.sql is none of the migrations that run {run} gave to the companies, and not newer than those: a migration is never changed"
+        "{file}.sql is not the {was}.sql that run {run} gave to companies: a migration is never changed. Take back what was changed, \
+         and put the change into a file with a new number"
     )]
     Ran {
         /// The file's name, without its ending.
         file: String,
+        /// The one that was run.
+        was: String,
         /// The run.
         run: MigrationRunId,
+    },
+    /// One that companies have is not there.
+    #[error("{was}.sql, which run {run} gave to companies, is not among the migrations: put it back")]
+    LeftOut {
+        /// The one that was run.
+        was: String,
+        /// The run.
+        run: MigrationRunId,
+    },
+    /// A file has a number below what companies have.
+    #[error(
+        "{file}.sql is older than {newest}.sql, which companies have already, and was never run: give it a number above that"
+    )]
+    Late {
+        /// The file's name, without its ending.
+        file: String,
+        /// The newest that companies have.
+        newest: String,
     },
     /// The lint says that one of them does harm, and the file doesn't say why it is fine.
     #[error(
@@ -189,9 +210,6 @@ pub enum MigrationError {
     /// Several are meant.
     #[error("several migration runs have an id like {0}: write more of it")]
     Ambiguous(String),
-    /// None was left.
-    #[error("every migration run came to its end: there is nothing to resume")]
-    NothingLeft,
     /// It has come to its end.
     #[error("migration run {0} has come to its end, and none of its tenants failed")]
     AtEnd(MigrationRunId),
@@ -209,7 +227,7 @@ impl Control {
     /// # Errors
     /// [`MigrationError::Set`], [`MigrationError::Tenant`], or the registry.
     pub async fn migration_plan(&self, request: &MigrationRequest) -> Result<MigrationPlan, MigrationError> {
-        let set = self.migration_set(request.directory.as_deref()).await?;
+        let set = self.migration_set_to_run(request.directory.as_deref()).await?;
         let tenants = self.asked_for(request).await?;
         Ok(plan(&set, &request.waves, &tenants))
     }
@@ -222,6 +240,16 @@ impl Control {
         joined(&FleetSchema::read(&self.registry).await?, directory)
     }
 
+    /// The same, if it is what companies have of it already: what can be run.
+    ///
+    /// # Errors
+    /// [`MigrationError::Set`], [`MigrationError::Ran`], [`MigrationError::LeftOut`], [`MigrationError::Late`], or the registry.
+    pub async fn migration_set_to_run(&self, directory: Option<&Path>) -> Result<Migrations, MigrationError> {
+        let set = self.migration_set(directory).await?;
+        self.check_files(&set).await?;
+        Ok(set)
+    }
+
     /// Begins a run and works at it until it is at rest, or until told to stop. Nothing where every tenant has the version, and
     /// who signs up has it, too.
     pub(crate) async fn do_migrate(
@@ -232,6 +260,7 @@ impl Control {
     ) -> Result<Option<MigrationReport>, MigrationError> {
         let schema = FleetSchema::read(&self.registry).await?;
         let set = joined(&schema, request.directory.as_deref())?;
+        self.check_files(&set).await?;
         let all = self.asked_for(request).await?;
         let new_to = newcomers(request, &all, schema.migrations.latest(), set.latest());
         let tenants = in_waves(all, &request.waves, set.latest());
@@ -280,15 +309,16 @@ impl Control {
         self.work_at(id, set, tell, stop).await
     }
 
-    /// The newest run that has not come to a good end.
+    /// The newest run that has not come to a good end, and was not followed by one that has, for all.
     ///
     /// # Errors
-    /// [`MigrationError::NothingLeft`], or the registry.
-    pub async fn migration_left(&self) -> Result<MigrationRunId, MigrationError> {
+    /// The registry.
+    pub async fn migration_left(&self) -> Result<Option<MigrationRunId>, MigrationError> {
         let runs = self.registry.migration_runs(None, 100).await?;
-        let left =
-            runs.iter().find(|run| run.status != MigrationRunStatus::Finished || run.counts.failed > 0);
-        left.map(|run| run.id).ok_or(MigrationError::NothingLeft)
+        let is_well =
+            |run: &MigrationRunRow| run.status == MigrationRunStatus::Finished && run.counts.failed == 0;
+        let mut since = runs.iter().take_while(|run| !(run.whole_fleet && is_well(run)));
+        Ok(since.find(|run| !is_well(run)).map(|run| run.id))
     }
 
     /// The run with this id. Its beginning or its end will do, where that is of one only.
@@ -420,10 +450,11 @@ fn joined(schema: &FleetSchema, directory: Option<&Path>) -> Result<Migrations, 
     let files = TENANT_MIGRATIONS.with_directory(directory)?;
     let newer = files.after(TENANT_MIGRATIONS.latest()).to_vec();
     schema.migrations.with(newer).map_err(|error| match (&schema.source, error) {
-        (
-            SchemaSource::Run(run),
-            SetError::Changed(file) | SetError::Twice(_, file) | SetError::Old { file, .. },
-        ) => MigrationError::Ran { file, run: *run },
+        (SchemaSource::Run(run), SetError::Changed(file)) => {
+            MigrationError::Ran { was: file.clone(), file, run: *run }
+        }
+        (SchemaSource::Run(run), SetError::Twice(was, file)) => MigrationError::Ran { file, was, run: *run },
+        (SchemaSource::Run(_), SetError::Old { file, newest }) => MigrationError::Late { file, newest },
         (_, error) => error.into(),
     })
 }

@@ -17,7 +17,9 @@ mod wire;
 pub use connect::{Address, Session, TENANT_SESSION, connect, connect_within, hardened};
 pub use error::{Class, classify, violated_constraint};
 pub use limits::{RESERVE, tenant_capacity};
-pub use migrate::{Attempt, MigrateError, Migration, Migrations, SetError, Terms, Versions, lock_key};
+pub use migrate::{
+    Attempt, MIGRATION_LOCK, MigrateError, Migration, Migrations, SetError, Terms, Versions, lock_key,
+};
 pub use quote::{ident, literal};
 pub use scram::scram_verifier;
 pub use sessions::{EndError, SessionsOf};

@@ -31,6 +31,9 @@ const CREATE_HISTORY: &str = "CREATE TABLE IF NOT EXISTS public.schema_history(
     name VARCHAR(255),
     applied_on VARCHAR(255),
     checksum VARCHAR(255))";
+/// The name of the advisory lock in each database that whoever migrates it has.
+pub const MIGRATION_LOCK: &str = "portero.migrate";
+
 const READ_HISTORY: &str = "SELECT version, name, checksum FROM public.schema_history";
 /// As `database_mark` writes it; the catalogue itself is asked, since a function would be one more thing to look up.
 const READ_MARK: &str = "SELECT d.description FROM pg_catalog.pg_shdescription d
@@ -209,6 +212,23 @@ impl Migrations {
         }
     }
 
+    /// Whether the session's database has all of them. `versions` is what its history says.
+    ///
+    /// # Errors
+    /// As PostgreSQL says, or where the history is another's.
+    pub async fn is_complete(
+        &self,
+        session: &Session,
+        versions: &mut Option<Versions>,
+    ) -> Result<bool, MigrateError> {
+        let answer = session.simple_query(READ_HISTORY).await?;
+        let rows = results(&answer).into_iter().flatten();
+        let mut history: Vec<_> = rows.filter_map(Applied::from_row).collect();
+        history.sort_by_key(|applied| applied.version);
+        note(versions, &history);
+        Ok(self.next(&history)?.is_none())
+    }
+
     /// The version that the session's database has now; `0` where nothing was ever applied.
     ///
     /// # Errors
@@ -274,7 +294,7 @@ fn note(versions: &mut Option<Versions>, history: &[Applied]) {
 
 /// Begins a transaction that has the lock, and reads the history in it; nothing where somebody else has the lock.
 async fn begin(session: &Session, tenant: Option<TenantId>) -> Result<Option<Vec<Applied>>, MigrateError> {
-    let key = lock_key("portero.migrate");
+    let key = lock_key(MIGRATION_LOCK);
     let mut lock = format!("BEGIN; SELECT pg_catalog.pg_try_advisory_xact_lock({key})");
     if tenant.is_some() {
         lock.extend(["; ", READ_MARK]);

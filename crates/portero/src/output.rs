@@ -41,6 +41,11 @@ impl Output {
         }
     }
 
+    /// A word for whoever has just interrupted; on stderr, so that it is in nobody's way.
+    pub(crate) fn notice(text: &str) {
+        eprintln!("{text}");
+    }
+
     /// The answer for programs; nothing for people.
     pub(crate) fn json(self, value: &impl Serialize) {
         if self.json {

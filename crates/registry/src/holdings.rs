@@ -1,7 +1,7 @@
 //! What should be on the servers, as the registry has it: a few columns of every tenant, to be held against what is there.
 
 use crate::{Registry, RegistryError, Result, TenantStatus};
-use portero_kernel::{DatabaseName, JobId, ServerId, Subdomain, TenantId};
+use portero_kernel::{DatabaseName, JobId, SchemaVersion, ServerId, Subdomain, TenantId};
 use portero_pg::{Class, classify, connect};
 use tokio_postgres::{Config, Row};
 use uuid::Uuid;
@@ -19,6 +19,8 @@ pub struct HoldingRow {
     pub status: TenantStatus,
     /// The server that holds the database.
     pub server: ServerId,
+    /// The version of its schema.
+    pub schema_version: SchemaVersion,
     /// Counts the changes of this tenant's route.
     pub generation: i64,
     /// Whether a job of this tenant's is under way or stuck: what is there may be half of something.
@@ -37,7 +39,7 @@ impl Registry {
             .client()
             .await?
             .query(
-                "SELECT t.id, t.subdomain, t.db_name, t.status, t.server_id, t.generation, j.tenant_id IS NOT NULL AS has_job,
+                "SELECT t.id, t.subdomain, t.db_name, t.status, t.server_id, t.schema_version, t.generation, j.tenant_id IS NOT NULL AS has_job,
                         CASE WHEN t.status IN ('provisioning', 'purging') THEN
                             (SELECT g.id FROM jobs g WHERE g.tenant_id = t.id AND g.status = 'abandoned'
                              ORDER BY g.created_at DESC LIMIT 1) END AS given_up
@@ -70,6 +72,7 @@ impl HoldingRow {
             tenant: TenantId::from(row.get::<_, Uuid>("id")),
             subdomain: Subdomain::parse(row.get("subdomain"))
                 .map_err(|_| RegistryError::Unreadable("subdomain"))?,
+            schema_version: row.get("schema_version"),
             database: row
                 .get::<_, &str>("db_name")
                 .parse()

@@ -40,10 +40,12 @@ pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
 pub use listings::{FailingJob, JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use migration_log::StopRule;
 pub use migration_pages::MigrationWave;
 pub use migration_runs::{
-    ClaimedMigration, FleetRun, MigrationCounts, MigrationPlace, MigrationResult, MigrationRunRow,
-    MigrationRunStatus, MigrationState, MigrationTenantRow, NewMigrationRun, NewMigrationTenant,
+    AppliedFile, ClaimedMigration, FleetRun, MigrationCounts, MigrationPlace, MigrationResult,
+    MigrationRunRow, MigrationRunStatus, MigrationState, MigrationTenantRow, NewMigrationRun,
+    NewMigrationTenant,
 };
 pub use operators::OperatorRow;
 pub use outbox::{Letter, Mail, MailRow, MailState};

@@ -6,6 +6,15 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+/// When a run is stopped.
+#[derive(Debug, Clone, Copy)]
+pub struct StopRule {
+    /// The wave that it is at, for the reason.
+    pub wave: i32,
+    /// How many may fail.
+    pub limit: i64,
+}
+
 impl Registry {
     /// The servers that have tenants of this wave that are not seen to.
     ///
@@ -92,8 +101,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Writes down what came of tenants that this worker has, and their versions with the change of their routes; says how
-    /// many of the run have failed by now.
+    /// Writes down what came of tenants that this worker has, and their versions with the change of their routes; and stops the
+    /// run in the same moment if more have failed by now than may. Says whether it did: no more begin then.
     ///
     /// # Errors
     /// The registry.
@@ -102,7 +111,8 @@ impl Registry {
         run: MigrationRunId,
         owner: Uuid,
         results: &[MigrationResult],
-    ) -> Result<i64> {
+        stop: Option<StopRule>,
+    ) -> Result<bool> {
         let ids: Vec<_> = results.iter().map(|result| result.tenant.uuid()).collect();
         let states: Vec<_> = results.iter().map(|result| result.state.as_str()).collect();
         let before: Vec<_> = results.iter().map(|result| result.before).collect();
@@ -140,15 +150,20 @@ impl Registry {
         if !changed.is_empty() {
             txn.execute("SELECT public.route_changed(id) FROM unnest($1::uuid[]) AS id", &[&changed]).await?;
         }
-        let failed = txn
-            .query_one(
-                "SELECT count(*) FROM migration_run_tenants WHERE run_id = $1 AND state = 'failed'",
-                &[&run.uuid()],
-            )
-            .await?
-            .get(0);
+        let mut stopped = false;
+        if let Some(StopRule { wave, limit }) = stop {
+            stopped = 1 == txn
+                .execute(
+                    "UPDATE migration_runs SET status = 'stopped', finished_at = now(),
+                            reason = format('%s failed by wave %s, and no more than %s may', failed.count, $2::integer, $3::bigint)
+                     FROM (SELECT count(*) FROM migration_run_tenants WHERE run_id = $1 AND state = 'failed') failed
+                     WHERE id = $1 AND status = 'running' AND failed.count > $3",
+                    &[&run.uuid(), &wave, &limit],
+                )
+                .await?;
+        }
         txn.commit().await?;
-        Ok(failed)
+        Ok(stopped)
     }
 
     /// Gives back what this worker has and has not begun, or will not end.
@@ -213,16 +228,14 @@ impl Registry {
         Ok(added)
     }
 
-    /// Ends a run: as stopped where a reason is given, else as finished.
+    /// Ends a run that was gone through.
     ///
     /// # Errors
     /// The registry.
-    pub async fn migration_end(&self, run: MigrationRunId, reason: Option<&str>) -> Result<()> {
-        const SQL: &str =
-            "UPDATE migration_runs SET status = CASE WHEN $2::text IS NULL THEN 'finished' ELSE 'stopped' END,
-                    reason = $2, finished_at = now()
+    pub async fn migration_end(&self, run: MigrationRunId) -> Result<()> {
+        const SQL: &str = "UPDATE migration_runs SET status = 'finished', reason = NULL, finished_at = now()
              WHERE id = $1 AND status = 'running'";
-        self.client().await?.execute(SQL, &[&run.uuid(), &reason]).await?;
+        self.client().await?.execute(SQL, &[&run.uuid()]).await?;
         Ok(())
     }
 }

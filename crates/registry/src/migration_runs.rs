@@ -123,6 +123,17 @@ pub struct MigrationRunRow {
     pub counts: MigrationCounts,
 }
 
+/// A file that tenants have from a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedFile {
+    /// What it was called, without its ending.
+    pub name: String,
+    /// Its text.
+    pub sql: String,
+    /// The newest run that brought it.
+    pub run: MigrationRunId,
+}
+
 /// The run whose files belong to the schema of new tenants.
 #[derive(Debug, Clone)]
 pub struct FleetRun {
@@ -402,6 +413,34 @@ impl Registry {
             digest: digest(&row),
             files: row.get("files"),
         }))
+    }
+
+    /// The files of runs that tenants have which are still there: each text once, with the newest of its runs, in order.
+    ///
+    /// # Errors
+    /// The registry.
+    pub async fn migration_files_applied(&self) -> Result<Vec<AppliedFile>> {
+        let rows = self
+            .client()
+            .await?
+            .query(
+                "SELECT DISTINCT ON (file.version, file.name, file.sql) file.name, file.sql, r.id
+                 FROM migration_runs r, LATERAL (
+                     SELECT name, sql, substring(name FROM '^V([0-9]{1,9})__')::integer AS version
+                     FROM jsonb_to_recordset(r.files) AS f (name text, sql text)) file
+                 WHERE EXISTS (
+                     SELECT FROM migration_run_tenants t JOIN tenants ON tenants.id = t.tenant_id
+                     WHERE t.run_id = r.id AND t.version_before < file.version AND file.version <= t.version_after)
+                 ORDER BY file.version, file.name, file.sql, r.created_at DESC",
+                &[],
+            )
+            .await?;
+        let read = |row: &Row| AppliedFile {
+            name: row.get("name"),
+            sql: row.get("sql"),
+            run: MigrationRunId::from(row.get::<_, Uuid>("id")),
+        };
+        Ok(rows.iter().map(read).collect())
     }
 
     /// Writes a run down, and forgets those that came to rest long ago; never the one whose files new tenants get.

@@ -59,7 +59,13 @@ impl Migration {
 
     /// What it can't be, whatever it does.
     fn check(&self) -> Result<(), SetError> {
+        if self.sql.contains('\0') {
+            return Err(SetError::Nul(self.to_string()));
+        }
         let statements = split(&self.sql);
+        if statements.is_empty() {
+            return Err(SetError::Empty(self.to_string()));
+        }
         if let Some(found) = statements.iter().find_map(|statement| transaction_control(statement)) {
             return Err(SetError::TransactionControl(self.to_string(), found));
         }
@@ -101,6 +107,18 @@ pub enum SetError {
         /// The newest that is built in.
         newest: String,
     },
+    /// There is no statement in it.
+    #[error("{0} is empty: its number would be spent on nothing, since a migration is never changed")]
+    Empty(String),
+    /// A file is called almost like a migration.
+    #[error("{} would be passed over: a migration's file ends in .sql", .0.display())]
+    Ending(PathBuf),
+    /// PostgreSQL can't hold its text.
+    #[error("{0} has a NUL character in it")]
+    Nul(String),
+    /// It isn't a plain file, which has an end.
+    #[error("{} is no file", .0.display())]
+    NotAFile(PathBuf),
     /// It begins or ends transactions itself.
     #[error("{0} has a {1}: each migration is one transaction, which its history row is part of")]
     TransactionControl(String, &'static str),
@@ -164,9 +182,14 @@ impl Migrations {
         for entry in fs::read_dir(directory).map_err(unreadable(directory))? {
             let path = entry.map_err(unreadable(directory))?.path();
             if path.extension().is_some_and(|ending| ending == "sql") {
+                if !fs::metadata(&path).map_err(unreadable(&path))?.is_file() {
+                    return Err(SetError::NotAFile(path));
+                }
                 let sql = fs::read_to_string(&path).map_err(unreadable(&path))?;
                 let stem = path.file_stem().unwrap_or_default().to_string_lossy();
                 files.push(Migration::new(&stem, &sql)?);
+            } else if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("sql")) {
+                return Err(SetError::Ending(path));
             }
         }
         files.sort_by_key(|migration| migration.version);
@@ -258,7 +281,7 @@ mod tests {
     #[test]
     fn newer_ones_come_after_those_built_in() {
         let same = built_in().all()[1].clone();
-        let more = [migration("V4__c", ""), same, migration("V3__b", "")];
+        let more = [migration("V4__c", "SELECT 4"), same, migration("V3__b", "SELECT 3")];
         let set = built_in().with(more).unwrap();
         let versions: Vec<_> = set.all().iter().map(|one| one.version).collect();
         assert_eq!((versions.as_slice(), set.latest()), (&[1, 2, 3, 4][..], 4));
@@ -275,9 +298,11 @@ mod tests {
         };
         for (all, told) in [
             (&[("V2__audit", "CREATE TABLE other ()")][..], "V2__audit is built into"),
-            (&[("V2__other", "")], "V2__audit and V2__other have the same number"),
-            (&[("V3__a", ""), ("V3__b", "")], "V3__a and V3__b have the same number"),
+            (&[("V2__other", "SELECT 2")], "V2__audit and V2__other have the same number"),
+            (&[("V3__a", "SELECT 1"), ("V3__b", "SELECT 1")], "V3__a and V3__b have the same number"),
             (&[("V3__a", "SELECT 1; COMMIT; SELECT 2")], "V3__a has a COMMIT"),
+            (&[("V3__a", "-- to be written\n")], "V3__a is empty"),
+            (&[("V3__a", "SELECT '\0'")], "V3__a has a NUL"),
             (
                 &[("V3__a", "-- portero: no transaction\nCREATE INDEX CONCURRENTLY ON users (id)")],
                 "V3__a makes an index CONCURRENTLY that has no name",

@@ -73,8 +73,8 @@ pub(crate) enum MigrateCommand {
     },
     /// Show a run, and what became of each company
     Show {
-        /// Its id, or enough of its beginning or its end
-        run: String,
+        /// Its id, or enough of its beginning or its end; the newest, if not given
+        run: Option<String>,
         #[command(flatten)]
         reports: Reports,
     },
@@ -145,7 +145,7 @@ async fn act(
             if rehearse.rehearse {
                 return rehearse::run(direct, &request, &rehearse, server_limit, output).await;
             }
-            tell_plan(&direct.control.migration_plan(&request).await?, output);
+            tell_plan(&direct.control.migration_plan(&request).await.map_err(badly_asked)?, output);
             Ok(ExitCode::SUCCESS)
         }
         MigrateCommand::Drift(args) => drift::run(direct, &args, output).await,
@@ -159,7 +159,10 @@ async fn act(
             reports.check()?;
             let id = match run {
                 Some(run) => direct.control.migration_find(&run).await?,
-                None => direct.control.migration_left().await?,
+                None => match direct.control.migration_left().await? {
+                    Some(id) => id,
+                    None => return nothing_left(&reports, output),
+                },
             };
             let progress = Progress::new(output);
             let tell = |event| progress.hear(event);
@@ -174,7 +177,16 @@ async fn act(
         }
         MigrateCommand::Show { run, reports } => {
             reports.check()?;
-            let id = direct.control.migration_find(&run).await?;
+            let id = match run {
+                Some(run) => direct.control.migration_find(&run).await?,
+                None => match direct.control.migration_runs(None, 1).await?.runs.first() {
+                    Some(run) => run.id,
+                    None => {
+                        tell_runs(&[], output);
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                },
+            };
             let found = direct.control.migration_report(id).await?;
             report::show(&found, output);
             reports.write(&found)?;
@@ -193,7 +205,7 @@ async fn begin(
     let tell = |event| progress.hear(event);
     let ran = direct.control.migrate(request, &tell, until_told_to_stop()).await;
     progress.end();
-    if let Some(report) = ran? {
+    if let Some(report) = ran.map_err(badly_asked)? {
         return tell_outcome(&report, reports, output);
     }
     let plan = direct.control.migration_plan(request).await?;
@@ -204,11 +216,19 @@ async fn begin(
     Ok(ExitCode::SUCCESS)
 }
 
+fn nothing_left(reports: &Reports, output: Output) -> Result<ExitCode, Failure> {
+    output.json(&serde_json::json!({ "run": null, "tenants": [] }));
+    output.line("Every run came to its end: there is nothing to resume.");
+    reports.write_nothing()?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Becomes true with the first SIGINT or SIGTERM: what is under way ends then. A second one ends the process at once.
 fn until_told_to_stop() -> watch::Receiver<bool> {
     let (told, stop) = watch::channel(false);
     tokio::spawn(async move {
         asked_to_stop().await;
+        Output::notice("Stopping: what is under way comes to its end. Once more to leave it to a resume.");
         told.send_replace(true);
         told.closed().await;
     });
@@ -314,7 +334,13 @@ impl Reports {
                 "{} is no report: its name ends in .xml (JUnit) or .json",
                 file.display()
             ))),
-            None => Ok(()),
+            None => self.report.iter().try_for_each(|file| {
+                let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
+                opened
+                    .with_context(|| format!("{} can't be written", file.display()))
+                    .map_err(Failure::usage)?;
+                Ok(())
+            }),
         }
     }
 

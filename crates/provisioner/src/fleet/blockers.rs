@@ -2,16 +2,50 @@
 //! before.
 
 use crate::templates::maintenance;
-use portero_pg::Session;
+use portero_kernel::RoleName;
+use portero_pg::{MIGRATION_LOCK, Session, lock_key};
 use std::{future, time::Duration};
 use tokio::time::sleep;
-use tokio_postgres::{Config, Row};
+use tokio_postgres::{Config, Error, Row};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The process of a session on the server.
 pub(super) async fn process_of(session: &Session) -> Option<i32> {
     session.query_one("SELECT pg_backend_pid()", &[]).await.ok().map(|row| row.get(0))
+}
+
+/// Ends the other sessions in this database that migrate it, and waits until they have ended.
+pub(super) async fn end_others_here(session: &Session) -> Result<(), Error> {
+    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_catalog.pg_stat_activity
+               WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+                 AND application_name = current_setting('application_name')";
+    session.query(end, &[]).await.map(|_| ())
+}
+
+/// Ends sessions of the tenant's own role that hold the lock on its migrations: PostgreSQL lets every role take it, and nobody
+/// but whoever migrates has a use for it. Who can't be ended is waited for like any other.
+pub(super) async fn end_tenants_hold(session: &Session, role: &RoleName) {
+    let ended = session
+        .query(
+            "SELECT pg_terminate_backend(a.pid) FROM pg_catalog.pg_locks l
+             JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+               AND ((l.classid::bigint << 32) | l.objid::bigint) = $1
+               AND a.datname = current_database() AND a.usename = $2",
+            &[&lock_key(MIGRATION_LOCK), &role.as_str()],
+        )
+        .await;
+    match ended {
+        Ok(rows) if rows.is_empty() => {}
+        Ok(_) => tracing::warn!(
+            role = role.as_str(),
+            "a company's own session held the lock on its migrations, and was ended"
+        ),
+        Err(error) => {
+            tracing::warn!(%error, "who holds the lock on a company's migrations could not be seen")
+        }
+    }
 }
 
 /// Does this, and says who was last seen to hold up the process meanwhile. That nobody can look is no error: what is seen is

@@ -35,10 +35,11 @@ pub(crate) use scratch::sweep;
 
 use crate::{ServerError, engine::LEASE, templates::maintenance};
 use futures_util::future::join_all;
-use portero_kernel::ServerId;
+use portero_kernel::{ServerId, with_causes};
 use portero_pg::{Migrations, RESERVE};
 use portero_registry::{
     MigrationResult, MigrationRunRow, MigrationRunStatus, MigrationState, Registry, RegistryError, ServerRow,
+    StopRule,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
@@ -158,6 +159,26 @@ impl Look {
     }
 }
 
+/// Asks the registry, again and again while it is away.
+async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, RegistryError>
+where
+    F: Future<Output = Result<T, RegistryError>>,
+{
+    let until = Instant::now() + REGISTRY_RETURNS;
+    loop {
+        match ask().await {
+            Err(error @ RegistryError::Unavailable(_)) if Instant::now() < until => {
+                tracing::warn!(
+                    error = with_causes(&error),
+                    "the registry is away: the run goes on when it is back"
+                );
+                sleep(LOOK_AGAIN * 5).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// How many of these jobs may run at once on a server: as many as Portero's own connections there leave room for, and one
 /// at least.
 fn room(jobs: usize, taken: usize) -> usize {
@@ -226,10 +247,12 @@ impl Driver<'_> {
             if self.is_halted() {
                 return Ok(());
             }
-            if self.run.last_wave <= wave && self.registry.migration_add_latecomers(self.run.id).await? == 0 {
-                return self.registry.migration_end(self.run.id, None).await;
+            let (registry, run) = (&self.registry, self.run.id);
+            // Asked once: the second answer would be that there are none.
+            if self.run.last_wave <= wave && registry.migration_add_latecomers(run).await? == 0 {
+                return patiently(|| registry.migration_end(run)).await;
             }
-            self.registry.migration_advance(self.run.id, wave).await?;
+            patiently(|| registry.migration_advance(run, wave)).await?;
             // Where others are further, nothing is left of this one.
             self.run.wave = wave + 1;
             self.run.last_wave = self.run.last_wave.max(self.run.wave);
@@ -240,7 +263,7 @@ impl Driver<'_> {
     async fn wave(&mut self, wave: i32) -> Result<(), RegistryError> {
         let mut rounds = 0;
         while !self.is_halted() {
-            let servers = self.registry.migration_servers(self.run.id, wave).await?;
+            let servers = patiently(|| self.registry.migration_servers(self.run.id, wave)).await?;
             if servers.is_empty() {
                 return Ok(());
             }
@@ -286,7 +309,8 @@ impl Driver<'_> {
     async fn claim(&mut self, wave: i32, server: ServerId, count: usize) -> Result<usize, RegistryError> {
         let limit = i64::try_from(count).unwrap_or(i64::MAX);
         let claimed =
-            self.registry.migration_claim(self.run.id, wave, server, self.owner, LEASE, limit).await?;
+            patiently(|| self.registry.migration_claim(self.run.id, wave, server, self.owner, LEASE, limit))
+                .await?;
         let count = claimed.len();
         for one in claimed {
             let fleet = Arc::clone(&self.fleet);
@@ -339,11 +363,7 @@ impl Driver<'_> {
 
     /// Writes results down, and stops the run if too many have failed.
     async fn write_down(&mut self, wave: i32) -> Result<(), RegistryError> {
-        let has_failed = self.results.iter().any(|result| result.state == MigrationState::Failed);
-        let failed = self.record().await?;
-        if let Some(limit) = self.limit(wave).filter(|limit| has_failed && failed > *limit) {
-            let reason = format!("{failed} failed by wave {wave}, and no more than {limit} may");
-            self.registry.migration_end(self.run.id, Some(&reason)).await?;
+        if self.record(wave).await? {
             self.halt.send_replace(true);
         }
         Ok(())
@@ -355,11 +375,13 @@ impl Driver<'_> {
         self.run.max_failures.map(i64::from).or(usual)
     }
 
-    /// While the registry is away results are kept: what they say is so already. Says how many of the run have failed.
-    async fn record(&mut self) -> Result<i64, RegistryError> {
+    /// While the registry is away results are kept: what they say is so already. Says whether the run was stopped by them.
+    async fn record(&mut self, wave: i32) -> Result<bool, RegistryError> {
+        let has_failed = self.results.iter().any(|result| result.state == MigrationState::Failed);
+        let stop = self.limit(wave).filter(|_| has_failed).map(|limit| StopRule { wave, limit });
         let until = Instant::now() + REGISTRY_RETURNS;
         loop {
-            match self.registry.migration_record(self.run.id, self.owner, &self.results).await {
+            match self.registry.migration_record(self.run.id, self.owner, &self.results, stop).await {
                 Err(error) if Instant::now() < until => {
                     tracing::warn!(%error, "what came of some migrations could not be written down yet");
                     sleep(LOOK_AGAIN * 5).await;
@@ -375,7 +397,7 @@ impl Driver<'_> {
 
     /// Reads the run as it is now. One that is at rest is not gone on with.
     async fn look(&mut self) -> Result<(), RegistryError> {
-        match self.registry.migration_run(self.run.id).await? {
+        match patiently(|| self.registry.migration_run(self.run.id)).await? {
             Some(run) => self.run = run,
             None => return Err(RegistryError::Unreadable("migration run")),
         }
@@ -391,7 +413,7 @@ impl Driver<'_> {
         while !self.turns.is_empty() {
             self.gather(0, &[]).await;
             if self.is_due() {
-                self.record().await?;
+                self.record(self.run.wave).await?;
             }
         }
         self.registry.migration_give_back(self.run.id, self.owner).await?;

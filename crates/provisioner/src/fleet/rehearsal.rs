@@ -277,10 +277,11 @@ async fn fill(
     Ok((rows, drift))
 }
 
-/// What is in the way of rows that come in any order.
+/// What is in the way of rows that come in any order, or that were there before it.
 const FIRST: &str = "
     SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', k.conrelid::regclass, k.conname)
-    FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> 0
+    FROM pg_catalog.pg_constraint k
+    WHERE (k.contype = 'f' AND k.conparentid = 0 OR k.contype = 'c' AND NOT k.convalidated AND k.coninhcount = 0) AND k.conrelid <> 0
     UNION ALL
     SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname)
     FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgparentid = 0";
@@ -288,7 +289,8 @@ const FIRST: &str = "
 /// The same, as it was.
 const LATER: &str = "
     SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
-    FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid <> 0
+    FROM pg_catalog.pg_constraint k
+    WHERE (k.contype = 'f' AND k.conparentid = 0 OR k.contype = 'c' AND NOT k.convalidated AND k.coninhcount = 0) AND k.conrelid <> 0
     UNION ALL
     SELECT format('ALTER TABLE %s ENABLE %s TRIGGER %I', t.tgrelid::regclass,
                   CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, t.tgname)

@@ -2,7 +2,7 @@
 //!
 //! What its own history said is what counts: a migration of which the answer was lost is found there by the next try.
 
-use super::blockers::{process_of, seen_while};
+use super::blockers::{end_others_here, end_tenants_hold, process_of, seen_while};
 use crate::{engine::jittered, points, server::restriction};
 use portero_kernel::{RoleName, SchemaVersion, ServerId, TenantId, with_causes};
 use portero_pg::{
@@ -69,6 +69,8 @@ enum Trouble {
     Busy,
     /// None will help.
     Never(String),
+    /// Whether it was done is not known: the server was not done with it, or said what nobody understands.
+    Unknown(String),
     /// It is not for this run.
     Skip(String),
 }
@@ -136,7 +138,14 @@ impl Turn<'_> {
             let trouble = match tried {
                 Ok(Ok(())) => return Some(self.result(MigrationState::Done, None)),
                 Ok(Err(trouble)) => trouble,
-                Err(_) => Trouble::Never(format!("it took longer than {} s", limit.as_secs())),
+                Err(_) => Trouble::Unknown(format!("it took longer than {} s", limit.as_secs())),
+            };
+            let trouble = match trouble {
+                Trouble::Unknown(_) if self.has_it(site, &place).await => {
+                    return Some(self.result(MigrationState::Done, None));
+                }
+                Trouble::Unknown(why) => Trouble::Never(why),
+                trouble => trouble,
             };
             at = self.look_again(place).await;
             if at.as_ref().is_none_or(|place| place.status == TenantStatus::Purging) {
@@ -144,15 +153,19 @@ impl Turn<'_> {
             }
             let last_words = match trouble {
                 Trouble::Skip(why) => return Some(self.skipped(why)),
-                Trouble::Never(why) => return Some(self.failed(why)),
+                Trouble::Never(why) | Trouble::Unknown(why) => return Some(self.failed(why)),
                 Trouble::Busy => {
                     // It doesn't count as a try: the other may be about something that takes long.
+                    self.attempts -= 1;
                     let since = *busy_since.get_or_insert_with(Instant::now);
                     if since.elapsed() < BUSY_FOR {
                         sleep(jittered(LOOK_AGAIN)).await;
                         continue;
                     }
-                    return Some(self.failed(MigrateError::Busy.to_string()));
+                    return Some(self.failed(format!(
+                        "another process has had the lock on its migrations for {} s",
+                        BUSY_FOR.as_secs()
+                    )));
                 }
                 Trouble::Locked(why) => locked_by.insert(why).clone(),
                 Trouble::Again(why) => why,
@@ -212,12 +225,28 @@ impl Turn<'_> {
             Some(process) => seen_while(&site.server.admin, process, migrating).await,
             None => (migrating.await, None),
         };
+        if matches!(outcome, Ok(Attempt::Busy)) {
+            end_tenants_hold(&session, &role).await;
+        }
         session.close().await;
         match outcome {
             Ok(Attempt::Done) => Ok(()),
             Ok(Attempt::Busy) => Err(Trouble::Busy),
             Err(error) => Err(judge(&error, self.fleet.lock_timeout, seen.as_deref())),
         }
+    }
+
+    /// Whether it has all migrations, by its own history, once nobody of Portero's is at it any more.
+    async fn has_it(&mut self, site: &Site, place: &MigrationPlace) -> bool {
+        let config = login(&site.server.admin, place, self.fleet.lock_timeout);
+        let Ok(Ok(session)) = timeout(TAKES, connect(&config)).await else { return false };
+        let looked = async {
+            end_others_here(&session).await.ok()?;
+            self.fleet.set.is_complete(&session, &mut self.versions).await.ok()
+        };
+        let has = timeout(TAKES, looked).await;
+        session.close().await;
+        has == Ok(Some(true))
     }
 
     fn result(&self, state: MigrationState, error: Option<String>) -> MigrationResult {
@@ -258,7 +287,8 @@ fn login(admin: &Config, place: &MigrationPlace, lock_timeout: Duration) -> Conf
 /// What the tenant's role may do with tables that are made anew comes from the rights by default. Two of them are for it
 /// to read: whoever makes one of those names it.
 fn rights_after(migration: &Migration, role: &RoleName) -> String {
-    let names = |table| migration.sql.contains(table);
+    let text = migration.sql.to_ascii_lowercase();
+    let names = |table| text.contains(table);
     if names("audit") || names("schema_history") { restriction(role) } else { String::new() }
 }
 
@@ -277,6 +307,10 @@ fn judge(error: &MigrateError, lock_timeout: Duration, seen: Option<&str>) -> Tr
                 lock_timeout.as_millis()
             ))
         }
+        // An answer that isn't PostgreSQL's refusal: it may have gone on.
+        MigrateError::Migration { source, .. } if source.code().is_none() && !source.is_closed() => {
+            Trouble::Unknown(format!("{error}: {}", with_causes(source)))
+        }
         MigrateError::Migration { source, .. } | MigrateError::Prepare(source) => {
             trouble_of(source, &error.to_string())
         }
@@ -292,13 +326,39 @@ fn trouble_of(error: &Error, what: &str) -> Trouble {
     }
 }
 
-/// What PostgreSQL says, with where and without the row.
+/// What PostgreSQL says, with where, and without what is a tenant's: rows are in its details, which are left out, and values in
+/// its words for errors of data (class 22), between quotes. What a migration raises by itself may hold anything: what a
+/// terminal or a CI system would take for more than text is shown as it is written in code.
 pub(super) fn words_of(error: &Error) -> String {
     let Some(db) = error.as_db_error() else { return with_causes(error) };
     let places = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
     let places: Vec<_> =
         places.iter().filter_map(|(what, name)| Some(format!(", {what} {}", (*name)?))).collect();
-    format!("{} ({}{})", db.message(), db.code().code(), places.concat())
+    let code = db.code().code();
+    let message = if code.starts_with("22") { without_values(db.message()) } else { db.message().to_owned() };
+    plain(&format!("{message} ({code}{})", places.concat()))
+}
+
+fn without_values(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            [&message[..first], "\"…\"", &message[last + 1..]].concat()
+        }
+        _ => message.to_owned(),
+    }
+}
+
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        // With the marks that change the direction of what follows.
+        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -326,10 +386,36 @@ mod tests {
     }
 
     #[test]
+    fn values_are_left_out() {
+        for (said, told) in [
+            (
+                "invalid input syntax for type uuid: \"$argon2id$\"",
+                "invalid input syntax for type uuid: \"…\"",
+            ),
+            (
+                "value \"7 \" 8\" is out of range for type integer",
+                "value \"…\" is out of range for type integer",
+            ),
+            ("division by zero", "division by zero"),
+        ] {
+            assert_eq!(without_values(said), told);
+        }
+    }
+
+    #[test]
+    fn what_a_tenant_wrote_is_text_in_a_log() {
+        assert_eq!(
+            plain("\"12\n::error::ñ\u{1b}]0;t\u{7}\u{202e}\""),
+            r#""12\n::error::ñ\u{1b}]0;t\u{7}\u{202e}""#
+        );
+    }
+
+    #[test]
     fn whoever_names_the_audit_has_its_rights_set() {
         let role = RoleName::from(&DatabaseName::from_uuid(TenantId::generate().uuid()));
         let rights = |sql| rights_after(&Migration::new("V5__a", sql).unwrap(), &role);
         assert!(rights("CREATE TABLE audit (id bigint)").contains("REVOKE INSERT"));
+        assert!(rights("CREATE TABLE AUDIT (id bigint)").contains("REVOKE INSERT"));
         assert_eq!(rights("ALTER TABLE users ADD a integer"), "");
     }
 }

@@ -26,8 +26,9 @@ pub(crate) fn run(args: &LintArgs, output: Output) -> Result<ExitCode, Failure> 
     let looked = set.after(after).len();
     output.line(match (looked, stop) {
         (0, _) => "There is no migration newer than those built in: nothing to look at.".to_owned(),
-        (_, 0) => format!("{looked} migrations: nothing stops a run."),
-        (_, _) => format!("{looked} migrations: {stop} places stop a run."),
+        (_, 0) => format!("{}: nothing stops a run.", counted(looked, "migration")),
+        (_, 1) => format!("{}: 1 place stops a run.", counted(looked, "migration")),
+        (_, _) => format!("{}: {stop} places stop a run.", counted(looked, "migration")),
     });
     Ok(ExitCode::from(u8::from(stop > 0)))
 }
@@ -52,4 +53,8 @@ pub(super) fn show(complaints: &[Complaint], output: Output) {
             }
         }
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

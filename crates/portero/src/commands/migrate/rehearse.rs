@@ -39,7 +39,7 @@ pub(crate) async fn run(
     output: Output,
 ) -> Result<ExitCode, Failure> {
     let limits = CloneLimits { largest: args.clone_limit_mb.saturating_mul(1 << 20), server: server_limit };
-    let set = direct.control.migration_set(request.directory.as_deref()).await.map_err(badly_asked)?;
+    let set = direct.control.migration_set_to_run(request.directory.as_deref()).await.map_err(badly_asked)?;
     lint::show(&lint_after(&set, TENANT_MIGRATIONS.latest()), output);
     let options = RehearsalOptions { sample: args.sample.into(), only: request.tenants.clone(), limits };
     let report = tokio::select! {

@@ -70,7 +70,9 @@ pub(super) fn outcome(report: &MigrationReport, output: Output) {
     if !report.is_complete() {
         output.line(format_args!("What became of each: portero migrate show {}", run.id));
         output.line(match run.status {
-            "finished" | "stopped" => format!("Tries again what failed: portero migrate resume {}", run.id),
+            "finished" | "stopped" => {
+                format!("Tries the same again where it failed: portero migrate resume {}", run.id)
+            }
             _ => format!("Goes on with it: portero migrate resume {}", run.id),
         });
     }

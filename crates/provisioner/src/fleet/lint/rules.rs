@@ -108,6 +108,51 @@ pub(super) fn look(statement: &SyntaxNode, no_transaction: bool) -> Vec<Found> {
             "lock rows, or nothing",
         );
     }
+    if rewrites(statement) {
+        say(
+            "rewrites-the-table",
+            Level::Error,
+            Group::Locks,
+            "it writes the whole table anew, and nobody can read it meanwhile",
+            "add a column without a value, and fill it in parts; or make a table beside it",
+        );
+    }
+    if kind == SyntaxKind::TRUNCATE {
+        say(
+            "takes-every-row",
+            Level::Error,
+            Group::Other,
+            "it takes away every row of every company, and nobody can read the table meanwhile",
+            "delete what is meant, in parts, from the application",
+        );
+    }
+    if is_over_the_wire(statement) {
+        say(
+            "needs-a-client",
+            Level::Error,
+            Group::Other,
+            "it reads from whoever runs it, or writes to them, and a migration has nobody there",
+            "write rows with INSERT",
+        );
+    }
+    if is_about_the_session(kind) {
+        say(
+            "session-setting",
+            Level::Error,
+            Group::Other,
+            "it changes the session that migrations run in: how long it waits for locks, where it looks, or who it is",
+            "leave it out: --lock-timeout says how long a lock is waited for, and names are looked up in public",
+        );
+    }
+    if is_beyond_the_database(kind) {
+        say(
+            "beyond-the-database",
+            Level::Error,
+            Group::Other,
+            "it is about the whole server, and would be done again for each company",
+            "do it once, by hand",
+        );
+    }
     if !no_transaction && is_outside_only(kind, &has) {
         say(
             "needs-no-transaction",
@@ -148,7 +193,63 @@ const EXPAND: &str = "add the new beside the old, let every process of the versi
                       migration with `-- portero: contract: REASON`";
 
 fn is_blocking_upkeep(kind: SyntaxKind, has: &impl Fn(SyntaxKind) -> bool) -> bool {
-    kind == SyntaxKind::CLUSTER || (kind == SyntaxKind::VACUUM && has(SyntaxKind::FULL_KW))
+    match kind {
+        SyntaxKind::CLUSTER => true,
+        SyntaxKind::VACUUM => has(SyntaxKind::FULL_KW),
+        SyntaxKind::REFRESH => !has(SyntaxKind::CONCURRENTLY_KW),
+        _ => false,
+    }
+}
+
+/// What squawk has no rule for: other storage, and a number for every row that is there.
+fn rewrites(statement: &SyntaxNode) -> bool {
+    let storage = [
+        SyntaxKind::SET_LOGGED,
+        SyntaxKind::SET_UNLOGGED,
+        SyntaxKind::SET_ACCESS_METHOD,
+        SyntaxKind::SET_TABLESPACE,
+    ];
+    let is_serial = |column: &SyntaxNode| {
+        let words = column.descendants_with_tokens().filter_map(|element| element.into_token());
+        let serial = ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"];
+        words.into_iter().any(|word| serial.iter().any(|name| word.text().eq_ignore_ascii_case(name)))
+    };
+    statement.kind() == SyntaxKind::ALTER_TABLE
+        && statement.descendants().any(|node| {
+            storage.contains(&node.kind()) || (node.kind() == SyntaxKind::ADD_COLUMN && is_serial(&node))
+        })
+}
+
+fn is_over_the_wire(statement: &SyntaxNode) -> bool {
+    let ends = [SyntaxKind::COPY_STDIN, SyntaxKind::COPY_STDOUT];
+    statement.kind() == SyntaxKind::COPY && statement.descendants().any(|node| ends.contains(&node.kind()))
+}
+
+/// Settings and roles; constraints that are deferred are the transaction's own.
+fn is_about_the_session(kind: SyntaxKind) -> bool {
+    matches!(
+        kind,
+        SyntaxKind::SET
+            | SyntaxKind::RESET
+            | SyntaxKind::DISCARD
+            | SyntaxKind::SET_ROLE
+            | SyntaxKind::RESET_ROLE
+            | SyntaxKind::SET_SESSION_AUTH
+            | SyntaxKind::RESET_SESSION_AUTH
+    )
+}
+
+fn is_beyond_the_database(kind: SyntaxKind) -> bool {
+    matches!(
+        kind,
+        SyntaxKind::CREATE_DATABASE
+            | SyntaxKind::ALTER_DATABASE
+            | SyntaxKind::DROP_DATABASE
+            | SyntaxKind::CREATE_ROLE
+            | SyntaxKind::ALTER_ROLE
+            | SyntaxKind::DROP_ROLE
+            | SyntaxKind::ALTER_SYSTEM
+    )
 }
 
 /// What PostgreSQL does only outside of a transaction.

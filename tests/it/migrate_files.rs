@@ -1,0 +1,112 @@
+//! Files of migrations from one run to the next: what companies have is neither changed, nor left out, nor overtaken; and what
+//! a company wrote is text in a log.
+
+use crate::migrate::{Fleet, next_version};
+use std::fs;
+
+const NICKNAME: &str = "ALTER TABLE users ADD nickname text";
+const NOTES: &str = "CREATE TABLE notes (id bigint PRIMARY KEY)";
+
+/// A directory with other files.
+fn files<'a>(fleet: &'a Fleet, files: &[(i32, &str, &str)]) -> &'a Fleet {
+    fs::remove_dir_all(&fleet.dir).unwrap();
+    fs::create_dir(&fleet.dir).unwrap();
+    for (number, name, sql) in files {
+        fleet.file(*number, name, sql);
+    }
+    fleet
+}
+
+/// A plan, a rehearsal and a run all refuse, and nobody is migrated.
+async fn is_refused(fleet: &Fleet, words: &str) {
+    let runs = fleet.query("SELECT id::text FROM migration_runs").await;
+    for args in [&["plan"][..], &["plan", "--rehearse"], &["run"]] {
+        let told = fleet.migrate(args).await.expect(1).stderr;
+        assert!(told.contains(words), "{args:?}: {told}");
+    }
+    assert_eq!(fleet.query("SELECT id::text FROM migration_runs").await, runs, "no run began");
+}
+
+#[tokio::test]
+async fn a_file_that_only_a_canary_has_is_not_changed_under_it() {
+    let fleet = Fleet::of(&["acme", "globex", "initech"]).await;
+    let poison = "-- portero: allow constraint-missing-not-valid: it is to fail\n\
+                  ALTER TABLE users ADD CHECK (email <> 'admin@globex.example')";
+    files(&fleet, &[(1, "nicknames", NICKNAME), (2, "checked", poison)]);
+    fleet.migrate(&["run", "--waves", "1,2,100%"]).await.expect(3);
+    let (second, mended) = (next_version() + 1, "ALTER TABLE users ADD checked boolean");
+    files(&fleet, &[(1, "nicknames", NICKNAME), (2, "checked", mended)]);
+    is_refused(&fleet, &format!("V{second}__checked.sql is not the V{second}__checked.sql that run ")).await;
+    files(&fleet, &[(2, "checked", poison)]);
+    is_refused(&fleet, &format!("V{}__nicknames.sql, which run ", next_version())).await;
+
+    // The way out: what stands stays, and the company that was in the way is mended.
+    files(&fleet, &[(1, "nicknames", NICKNAME), (2, "checked", poison), (3, "more", mended)]);
+    fleet.change("globex", "UPDATE users SET email = 'ana@globex.example'").await;
+    fleet.migrate(&["run"]).await.expect(0);
+    let told = fleet.migrate(&["resume"]).await.expect(0).stdout;
+    assert!(told.contains("nothing to resume"), "the run before is done with: {told}");
+}
+
+#[tokio::test]
+async fn a_file_that_comes_late_is_not_passed_over() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    files(&fleet, &[(3, "notes", NOTES)]).migrate(&["run", "--tenant", "acme"]).await.expect(0);
+    files(&fleet, &[(2, "nicknames", NICKNAME), (3, "notes", NOTES)]);
+    let [late, newest] = [1, 2].map(|number| next_version() + number);
+    is_refused(&fleet, &format!("V{late}__nicknames.sql is older than V{newest}__notes.sql")).await;
+    files(&fleet, &[(3, "notes", NOTES), (4, "nicknames", NICKNAME)]);
+    fleet.migrate(&["run"]).await.expect(0);
+}
+
+#[tokio::test]
+async fn what_a_company_wrote_is_in_no_log_and_doctor_names_the_run() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    fleet.change("acme", "UPDATE users SET email = E'12\\n::error::pwned\\u001b]0;t'").await;
+    fleet.file(1, "numbers", "ALTER TABLE users ADD n int; UPDATE users SET n = email::int WHERE n IS NULL");
+    let ran = fleet.migrate(&["run", "--tenant", "acme"]).await.expect(1);
+    let shown = fleet.migrate(&["show"]).await.expect(0);
+    for told in [&ran.stdout, &shown.stdout] {
+        assert!(told.contains("invalid input syntax for type integer: \"…\" (22P02"), "{told}");
+        assert!(!told.contains("pwned") && !told.contains('\u{1b}'), "{told}");
+    }
+    let doctor = fleet.app.portero(&["doctor"]).run().await.stdout;
+    let line = doctor.lines().find(|line| line.contains(" migrations ")).unwrap();
+    assert!(line.starts_with("warn") && line.contains("1 failed"), "{doctor}");
+    assert!(doctor.contains("portero migrate show"), "{doctor}");
+}
+
+#[tokio::test]
+async fn a_failure_and_the_end_of_its_run_are_one() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    fleet.file(1, "wrong", "SELECT 1 / 0");
+    // Whatever writes the end of a run by itself is too late, and fails: so does a process that is killed before it.
+    let session = fleet.app.peek().await;
+    session
+        .batch_execute(
+            "CREATE FUNCTION apart() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NOT EXISTS (SELECT FROM migration_run_tenants WHERE xmin = pg_current_xact_id()::xid) THEN
+                     RAISE 'the end of a run is written apart from the failure that ends it';
+                 END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER apart BEFORE UPDATE ON migration_runs FOR EACH ROW WHEN (NEW.status = 'stopped')
+                 EXECUTE FUNCTION apart()",
+        )
+        .await
+        .unwrap();
+    let stopped = fleet.migrate(&["run", "--waves", "1,100%"]).await.expect(1).stdout;
+    assert!(stopped.contains("1 failed by wave 1, and no more than 0 may"), "{stopped}");
+}
+
+#[tokio::test]
+async fn a_companys_own_session_does_not_keep_its_schema_old() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    fleet.file(1, "nicknames", NICKNAME);
+    let login = fleet.login("acme").await;
+    let held = fleet.cluster.login(&login.name, &login.password, &fleet.databases["acme"]).await.unwrap();
+    let key = portero_pg::lock_key("portero.migrate");
+    held.execute("SELECT pg_advisory_lock($1)", &[&key]).await.unwrap();
+    fleet.migrate(&["run"]).await.expect(0);
+    fleet.all_have("nickname").await;
+}
