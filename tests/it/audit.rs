@@ -343,3 +343,53 @@ async fn a_log_without_its_head_is_at_fault_also_where_all_of_it_is_gone() {
     session.batch_execute(how).await.unwrap();
     assert!(verify(&app, &[], 1).await["fault"].as_str().unwrap().contains("head is missing"));
 }
+
+#[tokio::test]
+async fn a_row_that_portero_never_wrote_is_told_as_at_fault_wherever_it_is_read() {
+    let app = TestApp::start().await;
+    let registry = app.registry().await;
+    for number in 0..6 {
+        registry.audit_append(&note(number)).await.unwrap();
+    }
+    let session = app.peek().await;
+    let loosen = "CREATE TABLE kept AS TABLE audit; ALTER TABLE audit DROP CONSTRAINT audit_outcome_check;
+                  ALTER TABLE audit ALTER verb DROP NOT NULL, ALTER at DROP NOT NULL, ALTER hash DROP NOT NULL,
+                        ALTER details DROP NOT NULL, ALTER actor DROP NOT NULL, ALTER outcome DROP NOT NULL";
+    session.batch_execute(loosen).await.unwrap();
+    for how in [
+        "at = 'infinity'",
+        "at = '-infinity'",
+        "at = '0044-03-15 BC'",
+        "at = '20000-01-01'",
+        "at = NULL",
+        "verb = NULL",
+        "actor = NULL, outcome = NULL",
+        "details = NULL",
+        "hash = NULL",
+    ] {
+        let change = format!("UPDATE audit SET {how} WHERE seq = 3");
+        let fault = tampered(&app, &session, &change, &[]).await;
+        assert!(fault.contains("row 3 holds what no entry"), "{how}: {fault}");
+
+        session.batch_execute("ALTER TABLE audit DISABLE TRIGGER audit_append_only").await.unwrap();
+        session.batch_execute(&change).await.unwrap();
+        let at_fault: Vec<_> = entries(&app, &[]).await.into_iter().filter(|e| e["at_fault"] == true).collect();
+        assert!(at_fault.len() == 1 && at_fault[0]["seq"] == 3, "{how}: {at_fault:?}");
+        let table = app.portero(&["audit", "list"]).run().await.expect(0).stdout;
+        assert!(table.contains("at fault") && table.lines().count() == 8, "{how}: {table}");
+        let listed = app.operator("GET", "/admin/v1/audit").await.send().await.expect(200).json();
+        assert_eq!(listed["entries"][3]["at_fault"], true, "{how}: {listed}");
+        let page = app.operator("GET", "/console/audit").await.header("accept", "text/html").send().await;
+        assert!(page.expect(200).text().contains("data-outcome=\"at-fault\""), "{how}");
+        let back = "TRUNCATE audit; INSERT INTO audit SELECT * FROM kept";
+        session.batch_execute(back).await.unwrap();
+    }
+    verify(&app, &[], 0).await;
+    // The head's own row.
+    session
+        .batch_execute("ALTER TABLE audit_head ALTER hash DROP NOT NULL; UPDATE audit_head SET hash = NULL")
+        .await
+        .unwrap();
+    assert!(verify(&app, &[], 1).await["fault"].as_str().unwrap().contains("head is missing"));
+    app.portero(&["operator", "add", "eva"]).run().await.expect(1);
+}

@@ -149,7 +149,7 @@ fn schemas() -> Value {
         "JobList": object(&[("jobs", "Job[]")], &[]),
         "Confirm": object(&[("confirm", "string")], &[]),
         "Leftovers": object(&[("on_server", "string[]"), ("unseen", "string?"), ("reserved", "boolean"), ("purging", "boolean"), ("removed", "string[]"), ("kept", "string?")], &[]),
-        "AuditEntry": object(&[("seq", "integer"), ("at", "time"), ("actor_kind", "string"), ("actor", "string"), ("verb", "string"), ("outcome", "string"), ("tenant", "uuid?"), ("subdomain", "string?"), ("address", "string?"), ("agent", "string?"), ("details", "object")], &[]),
+        "AuditEntry": object(&[("seq", "integer"), ("at", "time?"), ("actor_kind", "string"), ("actor", "string"), ("verb", "string"), ("outcome", "string"), ("tenant", "uuid?"), ("subdomain", "string?"), ("address", "string?"), ("agent", "string?"), ("details", "object?"), ("at_fault", "boolean")], &[]),
         "AuditList": object(&[("entries", "AuditEntry[]"), ("next", "integer?")], &[]),
         "AuditReport": object(&[("intact", "boolean"), ("entries", "integer"), ("head", "string"), ("fault", "string?")], &[]),
         "Operator": object(&[("id", "uuid"), ("name", "string"), ("status", "string"), ("created_at", "time")], &[("disabled_at", "time?")]),

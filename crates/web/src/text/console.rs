@@ -5,6 +5,9 @@ pub(super) mod es;
 
 use super::codes::{StepKey, coded};
 
+/// How an entry of the audit log went that Portero didn't write: it holds what no entry holds.
+pub const AT_FAULT: &str = "at-fault";
+
 coded! {
     /// A part of the console.
     Section {
@@ -398,6 +401,7 @@ pub struct ConsoleWords {
     pub done: &'static str,
     pub was_refused: &'static str,
     pub failed: &'static str,
+    pub(super) at_fault: &'static str,
     pub when: &'static str,
     pub audit_lead: &'static str,
     pub audit_company_hint: &'static str,
@@ -471,6 +475,7 @@ impl ConsoleWords {
             "done" => self.done,
             "refused" => self.was_refused,
             "failed" => self.failed,
+            AT_FAULT => self.at_fault,
             code => code,
         }
     }

@@ -127,6 +127,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     done: "done",
     was_refused: "refused",
     failed: "failed",
+    at_fault: "tampered with",
     when: "When",
     audit_lead: "What was done and what was refused, the newest first. portero audit verify proves that nothing is missing.",
     audit_company_hint: "A subdomain, also a former one, or an id",

@@ -127,6 +127,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     done: "hecho",
     was_refused: "rechazado",
     failed: "falló",
+    at_fault: "manipulado",
     when: "Cuándo",
     audit_lead: "Lo que se hizo y lo que se rechazó, lo más nuevo primero. portero audit verify prueba que no falta nada.",
     audit_company_hint: "Un subdominio, también uno anterior, o un identificador",
