@@ -18,6 +18,7 @@ mod database_roles;
 mod dev;
 mod fair_use;
 mod forward;
+mod halves;
 mod hosts;
 mod isolation;
 mod jobs;
