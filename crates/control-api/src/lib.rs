@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use portero_control::{
     Actor, Asking, Control, FieldNames, RequestKey, SignUp, SignUpError, SignUpMode, SignUpOutcome,
 };
-use portero_edge::{ClientAddress, Json, Kind, Problem, SignUpTurn, read, user_agent};
+use portero_edge::{ClientAddress, Json, Kind, NameTurn, Problem, SignUpTurn, read, user_agent};
 use portero_kernel::{FieldError, JobId, Refusal, TenantId};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -153,6 +153,7 @@ struct Availability {
 }
 
 async fn get_subdomain(
+    _turn: NameTurn,
     control: web::Data<Control>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {

@@ -23,7 +23,7 @@ pub use context::{Db, TenantCtx, at_apex, at_tenant};
 pub use door::door;
 pub use fair_use::FairUse;
 pub use gate::{Doors, Host};
-pub use limits::{Limits, LoginTurn, SignUpTurn};
+pub use limits::{Limits, LoginTurn, NameTurn, SignUpTurn};
 pub use operators::{OPERATORS_LOGIN, OperatorsHost, operators_door};
 pub use problem::{FieldProblem, Kind, Problem};
 pub use refusals::Refusals;

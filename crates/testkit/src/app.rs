@@ -102,6 +102,7 @@ impl AppBuilder {
                 ("PORTERO_ADMIN_LISTEN", "127.0.0.1:0"),
                 ("PORTERO_SIGNUP_PER_ADDRESS_HOUR", "0"),
                 ("PORTERO_LOGIN_PER_ADDRESS_MINUTE", "0"),
+                ("PORTERO_NAME_CHECKS_PER_ADDRESS_MINUTE", "0"),
                 ("PORTERO_LOGIN_ATTEMPTS_PER_ACCOUNT", "0"),
                 ("PORTERO_TENANT_REQUESTS_PER_SECOND", "0"),
                 ("PORTERO_TENANT_CONCURRENCY", "0"),
@@ -549,12 +550,7 @@ impl Sibling {
     }
 }
 
-async fn serve(
-    env: &BTreeMap<String, String>,
-    half: Option<&str>,
-    http: &Http,
-    operators: &Http,
-) -> Process {
+async fn serve(env: &BTreeMap<String, String>, half: Option<&str>, http: &Http, operators: &Http) -> Process {
     let mut args = vec!["serve", "--json"];
     args.extend(half.into_iter().flat_map(|half| ["--only", half]));
     let mut process = Process::spawn(&args, env);

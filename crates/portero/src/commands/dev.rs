@@ -121,6 +121,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
             limits: Limits::new(
                 settings.signup_per_address_hour.unwrap_or(0),
                 settings.login_per_address_minute.unwrap_or(0),
+                settings.name_checks_per_address_minute.unwrap_or(0),
             ),
             fair_use: FairUse::new(
                 settings.tenant_requests_per_second.unwrap_or(0),

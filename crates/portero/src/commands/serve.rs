@@ -7,8 +7,8 @@ use crate::{
     settings::Settings,
 };
 use anyhow::anyhow;
-use portero_control::SignUpMode;
 use clap::{Args, ValueEnum};
+use portero_control::SignUpMode;
 use portero_edge::{Doors, FairUse, Limits};
 use portero_web::pages::Mailbox;
 use std::process::ExitCode;
@@ -17,6 +17,8 @@ use std::process::ExitCode;
 const SIGNUPS_PER_HOUR: u32 = 10;
 /// Logins that one address may try in a minute, unless set.
 const LOGINS_PER_MINUTE: u32 = 30;
+/// Times that one address may ask in a minute whether a name is free, unless set. Whoever types one asks a few times.
+const NAME_CHECKS_PER_MINUTE: u32 = 60;
 /// Logins in a row that may fail on one account before each takes a pause, unless set.
 const LOGIN_ATTEMPTS_PER_ACCOUNT: u32 = 10;
 /// Requests that one company may make in a second, unless set.
@@ -103,6 +105,7 @@ pub(crate) async fn run(
         limits: Limits::new(
             settings.signup_per_address_hour.unwrap_or(SIGNUPS_PER_HOUR),
             settings.login_per_address_minute.unwrap_or(LOGINS_PER_MINUTE),
+            settings.name_checks_per_address_minute.unwrap_or(NAME_CHECKS_PER_MINUTE),
         ),
         fair_use: FairUse::new(
             settings.tenant_requests_per_second.unwrap_or(TENANT_REQUESTS_PER_SECOND),
