@@ -183,6 +183,10 @@ async fn overview(desk: Desk) -> Result<HttpResponse, Problem> {
         troubles.push(trouble(Trouble::ServerAway, about));
     }
     if let Some(round) = &round {
+        troubles.extend(round.failing.iter().map(|check| {
+            let about = vec![(format!("{}: {}", check.name, check.found), None)];
+            trouble_with(Trouble::Check, about, std::iter::once(check.advice.clone()))
+        }));
         for kind in portero_control::Kind::ALL {
             let found = round.differences.findings.iter().filter(|finding| finding.kind == *kind);
             let commands = found.clone().filter_map(portero_control::Finding::command);

@@ -91,6 +91,8 @@ coded! {
         NoRouter = "no_router",
         /// A router hasn't heard of changes.
         RouterBehind = "router_behind",
+        /// A check of the doctor's fails.
+        Check = "check",
         /// See the reconciler.
         MissingDatabase = "missing_database",
         /// See the reconciler.

@@ -15,7 +15,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     one_trouble: "One thing needs you",
     troubles: |count| format!("{count} things need you"),
     trouble_text: "The worst comes first. Each says what to do about it.",
-    compared: "Servers compared with the registry",
+    compared: "Servers checked, and compared with the registry",
     not_compared: "The servers have not been compared with the registry yet.",
     look_now: "Compare now",
     and_more: |count| format!("and {count} more"),
@@ -193,6 +193,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
             "A router hasn't heard of the last changes",
             "See whether it reaches the registry; if not, restart it.",
         ),
+        Trouble::Check => ("A check fails", "Do what it says; portero doctor looks again:"),
         Trouble::MissingDatabase => ("Companies' databases are missing", "Restore them from a backup."),
         Trouble::MissingRole => (
             "Companies' roles are missing",

@@ -15,7 +15,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     one_trouble: "Una cosa te necesita",
     troubles: |count| format!("{count} cosas te necesitan"),
     trouble_text: "Lo peor va primero. Cada una dice qué hacer.",
-    compared: "Servidores comparados con el registro",
+    compared: "Servidores comprobados y comparados con el registro",
     not_compared: "Los servidores aún no se han comparado con el registro.",
     look_now: "Comparar ahora",
     and_more: |count| format!("y {count} más"),
@@ -195,6 +195,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
             "Un enrutador no se ha enterado de los últimos cambios",
             "Mira si alcanza el registro; si no, reinícialo.",
         ),
+        Trouble::Check => ("Una comprobación falla", "Haz lo que dice; portero doctor vuelve a mirar:"),
         Trouble::MissingDatabase => {
             ("Faltan bases de datos de empresas", "Recupéralas de una copia de seguridad.")
         }
