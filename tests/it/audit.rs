@@ -111,6 +111,44 @@ async fn what_is_done_is_written_down_with_who_did_it_to_whom_and_from_where() {
 }
 
 #[tokio::test]
+async fn an_act_that_found_everything_as_it_was_asked_to_be_says_so() {
+    let app = TestApp::start().await;
+    let (acme, _globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
+    let acts: [&[&str]; 8] = [
+        &["tenant", "weight", "acme", "7"],
+        &["tenant", "pause", "acme"],
+        &["tenant", "rename", "globex", "apex-inc"],
+        &["server", "drain", "main"],
+        &["server", "drain", "main", "--undo"],
+        &["tenant", "resume", "acme"],
+        &["tenant", "delete", "acme", "--yes"],
+        &["tenant", "undelete", "acme"],
+    ];
+    for act in acts {
+        app.portero(act).run().await.expect(0);
+        app.portero(act).run().await.expect(0);
+        let both = entries(&app, &["--limit", "2"]).await;
+        let unchanged: Vec<_> = both.iter().map(|entry| &entry["details"]["unchanged"]).collect();
+        assert_eq!(unchanged, [&json!(true), &Value::Null], "{act:?}: {both:?}");
+        assert!(both.iter().all(|entry| entry["outcome"] == "done"), "{act:?}: {both:?}");
+    }
+    // What happens on a server alone, or begins something, is no such act.
+    let login = app.login_of(&acme).await;
+    let superuser = app.cluster().superuser("postgres").await;
+    superuser.batch_execute(&format!("ALTER ROLE {} NOLOGIN", login.name)).await.unwrap();
+    app.portero(&["doctor", "--mend", "--yes"]).run().await;
+    let token = app.operator_token().await;
+    let form = [("token", token)];
+    app.operators_http().request("POST", "localhost", "/console/login").form(&form).send().await.expect(303);
+    for verb in ["doctor.mend", "operator.login"] {
+        assert_eq!(entry(&app, verb).await["details"]["unchanged"], Value::Null, "{verb}");
+    }
+    let page = app.operator("GET", "/console/audit").await.header("accept", "text/html").send().await;
+    assert_eq!(page.expect(200).text().matches("it was so already").count(), acts.len());
+    verify(&app, &[], 0).await;
+}
+
+#[tokio::test]
 async fn a_change_and_its_entry_are_both_there_or_neither() {
     let app = TestApp::start().await;
     app.sign_up("acme").await;

@@ -1,8 +1,8 @@
 //! What people do to the platform, each written down in the audit log: who, what, to which tenant, how it went.
 //!
 //! A verb is chosen once and never changed: people search for it. What was done is written in the transaction of the
-//! change; what was refused or failed, and what changed nothing because it was so already, after it. The work itself is
-//! in the noun's own file. Sign-ups that are refused are not written down: anybody can make as many as they like.
+//! change; what was refused or failed after it, and so is what changed nothing in the registry because it was so already:
+//! that says so (`unchanged`). The work itself is in the noun's own file. Sign-ups that are refused are not written down: anybody can make as many as they like.
 
 use crate::{
     Asking, Change, Control, FieldNames, Finding, Grace, JobError, Leftovers, LookAlike, MendError,
@@ -350,7 +350,8 @@ impl Control {
             "tenant": finding.tenant_id,
         });
         let act = Act { verb: "doctor.mend", subdomain: finding.tenant(), details };
-        self.done(act, async |control| control.do_mend(finding).await).await
+        // What it changes is on a server, and not in the registry.
+        self.told(self.entry(act), finding.tenant().as_ref(), self.do_mend(finding).await).await
     }
 
     /// Begins a session of [`Control::OPERATOR_SESSION`] for an operator who has proven who they are.
@@ -399,14 +400,25 @@ impl Control {
         let outcome = work(&noting).await;
         match &outcome {
             Ok(_) if noting.registry.has_noted() => return outcome,
-            Ok(_) => {}
-            Err(error) => {
-                entry.outcome = error.outcome();
-                entry.details["error"] = Value::from(cut(&error.to_string()));
-            }
+            Ok(_) => entry.details["unchanged"] = Value::Bool(true),
+            Err(_) => {}
+        }
+        self.told(entry, subdomain.as_ref(), outcome).await
+    }
+
+    /// Writes down what has been done to this one, refused, or has failed already.
+    async fn told<T, E: Fault>(
+        &self,
+        mut entry: Entry,
+        subdomain: Option<&Subdomain>,
+        outcome: Result<T, E>,
+    ) -> Result<T, E> {
+        if let Err(error) = &outcome {
+            entry.outcome = error.outcome();
+            entry.details["error"] = Value::from(cut(&error.to_string()));
         }
         // Of one that was renamed or purged meanwhile, the name says enough.
-        if let Some(subdomain) = &subdomain
+        if let Some(subdomain) = subdomain
             && let Ok(Some(tenant)) = self.registry.tenant_by_subdomain(subdomain).await
         {
             entry.tenant = Some(tenant.id);

@@ -241,6 +241,9 @@ impl Control {
         weight: u8,
     ) -> Result<Change, TenantError> {
         let tenant = self.find(subdomain).await?;
+        if tenant.weight == weight {
+            return self.nothing_new(subdomain).await;
+        }
         let clock = self.registry.tenant_set_weight(tenant.id, weight).await?;
         let clock = clock.ok_or_else(|| TenantError::Changed(subdomain.clone()))?;
         tracing::info!(tenant = %tenant.id, %subdomain, weight, "a tenant has another weight");

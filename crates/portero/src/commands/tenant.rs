@@ -53,7 +53,7 @@ pub(crate) enum TenantCommand {
         /// Its subdomain
         subdomain: String,
         /// Why, for whoever looks at it later
-        #[arg(long)]
+        #[arg(long, value_parser = reason)]
         reason: Option<String>,
         /// How long requests under way may take to end before they are cut
         #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=600))]
@@ -290,6 +290,11 @@ fn who_knows(known: &Known) -> String {
 
 fn label(raw: &str) -> Result<Subdomain, Failure> {
     Subdomain::parse(raw).map_err(|refusal| Failure::usage(anyhow!("the subdomain {raw:?} {refusal}")))
+}
+
+/// It is shown in a line, here and elsewhere.
+fn reason(text: &str) -> Result<String, &'static str> {
+    if text.contains(char::is_control) { Err("a line of text, without control characters") } else { Ok(text.to_owned()) }
 }
 
 fn read_password(from_stdin: bool) -> Result<String, Failure> {

@@ -416,6 +416,7 @@ pub struct ConsoleWords {
     pub renamed_to: fn(&str) -> String,
     pub weight_of: fn(i64) -> String,
     pub before_grace: &'static str,
+    pub was_so: &'static str,
     pub times: fn(i64) -> String,
     pub leads_until: fn(&str) -> String,
     pub nobodys_until: fn(&str) -> String,

@@ -128,6 +128,7 @@ fn details(details: &Value, w: &ConsoleWords) -> Vec<String> {
         details["weight"].as_i64().map(w.weight_of),
         details["count"].as_i64().map(w.times),
         (details["before_grace"] == true).then(|| w.before_grace.to_owned()),
+        (details["unchanged"] == true).then(|| w.was_so.to_owned()),
     ];
     let all = named.chain(several).chain(said.into_iter().flatten());
     all.filter(|detail| !detail.is_empty()).collect()

@@ -140,6 +140,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     renamed_to: |name| format!("to {name}"),
     weight_of: |weight| format!("to {weight}"),
     before_grace: "before its 30 days were over",
+    was_so: "it was so already",
     times: |count| format!("{count} times"),
     leads_until: |day| format!("leads here until {day}"),
     nobodys_until: |day| format!("nobody else's until {day}"),

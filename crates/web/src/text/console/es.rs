@@ -140,6 +140,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     renamed_to: |name| format!("a {name}"),
     weight_of: |weight| format!("en {weight}"),
     before_grace: "antes de que pasaran sus 30 días",
+    was_so: "ya estaba así",
     times: |count| format!("{count} veces"),
     leads_until: |day| format!("lleva aquí hasta el {day}"),
     nobodys_until: |day| format!("de nadie más hasta el {day}"),
