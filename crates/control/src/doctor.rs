@@ -11,13 +11,15 @@ pub(crate) use server::check_fitness;
 use crate::{Control, Differences};
 use portero_kernel::with_causes;
 use portero_pg::connect;
-use portero_provisioner::{TENANT_MIGRATIONS, fleet::left_behind, oldest_tenant_schema};
+use portero_provisioner::{
+    Prepared, TENANT_MIGRATIONS, fleet::left_behind, oldest_tenant_schema, prepared_by_tenants,
+};
 use portero_registry::{MIGRATIONS, ServerRow, ServerStatus};
 use schemas::check_schemas;
 use serde::Serialize;
 use server::check_tenants;
 use spares::check_spares;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::task::JoinSet;
 
 /// How a check came out.
@@ -226,6 +228,25 @@ fn check_clones(left: &[String], name: String) -> Check {
     )
 }
 
+/// Whether a company's role has a transaction that nobody ends: it holds its locks for ever, and its database when that is to
+/// be purged.
+fn check_prepared(prepared: &[Prepared], name: String) -> Check {
+    if prepared.is_empty() {
+        return Check::ok(name, "no company has a prepared transaction");
+    }
+    let databases: BTreeSet<_> = prepared.iter().map(|one| one.database.as_str()).collect();
+    let databases = databases.into_iter().collect::<Vec<_>>().join(", ");
+    let remedies = prepared.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Check::bad(
+        Health::Warn,
+        name,
+        format!("companies have prepared transactions, which hold up purges and others: {databases}"),
+        format!(
+            "as a superuser, {remedies}; and set max_prepared_transactions to 0, if nothing else needs them"
+        ),
+    )
+}
+
 /// Without `differences`, they are told elsewhere, and so is a server that doesn't answer.
 async fn check_server(server: &ServerRow, differences: Option<&Differences>) -> Vec<Check> {
     let name = |what: &str| format!("{}: {what}", server.name);
@@ -252,6 +273,10 @@ async fn check_server(server: &ServerRow, differences: Option<&Differences>) -> 
     checks.push(match left_behind(&session, server.id).await {
         Ok(clones) => check_clones(&clones, name("clones")),
         Err(error) => Check::bad(Health::Fail, name("clones"), with_causes(&error), see_log),
+    });
+    checks.push(match prepared_by_tenants(&session).await {
+        Ok(prepared) => check_prepared(&prepared, name("prepared")),
+        Err(error) => Check::bad(Health::Fail, name("prepared"), with_causes(&error), see_log),
     });
     session.close().await;
     checks

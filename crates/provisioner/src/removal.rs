@@ -5,6 +5,7 @@
 
 use crate::{
     ServerError, points,
+    prepared::{Prepared, prepared_by_tenants},
     server::{Found, Mark, find_database, find_role, session_in},
     templates::maintenance,
 };
@@ -70,7 +71,12 @@ pub(crate) async fn drop_the_database(
     database: &DatabaseName,
 ) -> Result<()> {
     let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str()));
-    Ok(unhindered(session, admin, &statement).await?)
+    match unhindered(session, admin, &statement).await {
+        Ok(()) => Ok(()),
+        Err(hindered) => {
+            Err(name_prepared(session, hindered.into(), |one| one.database == database.as_str()).await)
+        }
+    }
 }
 
 /// Drops a role, whoever's it is.
@@ -85,9 +91,29 @@ pub(crate) async fn drop_the_role(session: &Session, admin: &Config, role: &Role
             {
                 disown(session, admin, role).await?;
             }
-            outcome => return Ok(outcome?),
+            Err(hindered) => return Err(name_prepared(session, hindered.into(), |_| true).await),
+            Ok(()) => return Ok(()),
         }
     }
+}
+
+/// What held something up for too long, with the prepared transactions named that may: they have no session that could be
+/// ended.
+async fn name_prepared(
+    session: &Session,
+    error: ServerError,
+    may: impl Fn(&Prepared) -> bool,
+) -> ServerError {
+    let ServerError::Postgres(told) = &error else { return error };
+    if !matches!(told.code(), Some(&SqlState::OBJECT_IN_USE | &SqlState::LOCK_NOT_AVAILABLE)) {
+        return error;
+    }
+    let mut prepared = prepared_by_tenants(session).await.unwrap_or_default();
+    prepared.retain(may);
+    if prepared.is_empty() {
+        return error;
+    }
+    ServerError::Prepared(prepared.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
 /// Takes from a role whatever it was granted, in every database that mentions it.
