@@ -59,7 +59,9 @@ async fn what_is_done_is_written_down_with_who_did_it_to_whom_and_from_where() {
         .collect();
     let expected = [
         "tenant.sign-up done",
+        "tenant.made done",
         "tenant.sign-up done",
+        "tenant.made done",
         "tenant.pause done",
         "tenant.pause done",
         "tenant.resume done",
@@ -74,7 +76,7 @@ async fn what_is_done_is_written_down_with_who_did_it_to_whom_and_from_where() {
     ];
     assert_eq!(told, expected);
     let numbers: Vec<_> = all.iter().rev().map(|entry| entry["seq"].as_i64().unwrap()).collect();
-    assert_eq!(numbers, (1..=13).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=15).collect::<Vec<_>>());
 
     let first = |verb: &str| all.iter().rev().find(|entry| entry["verb"] == verb).unwrap();
     let signed_up = first("tenant.sign-up");
@@ -98,12 +100,12 @@ async fn what_is_done_is_written_down_with_who_did_it_to_whom_and_from_where() {
             &json!("127.0.0.1")
         )
     );
-    assert_eq!(entries(&app, &["--tenant", "globex"]).await.len(), 3);
+    assert_eq!(entries(&app, &["--tenant", "globex"]).await.len(), 4);
     assert_eq!(entries(&app, &["--actor", "tester", "--since", "1h", "--limit", "1"]).await.len(), 1);
     assert_eq!(entries(&app, &["--since", "2100-01-01T00:00:00Z"]).await.len(), 0);
     let table = app.portero(&["audit", "list"]).run().await.expect(0).stdout;
-    assert!(table.starts_with("NUMBER") && table.lines().count() == 14, "{table}");
-    assert_eq!(verify(&app, &[], 0).await["entries"], 13);
+    assert!(table.starts_with("NUMBER") && table.lines().count() == 16, "{table}");
+    assert_eq!(verify(&app, &[], 0).await["entries"], 15);
     let text = json!(all).to_string();
     for secret in app.secrets().into_iter().chain([acme.password.as_str(), app.operator_token().await]) {
         assert!(!text.contains(secret), "the audit log has a secret");
@@ -143,7 +145,13 @@ async fn an_act_that_found_everything_as_it_was_asked_to_be_says_so() {
     for verb in ["doctor.mend", "operator.login"] {
         assert_eq!(entry(&app, verb).await["details"]["unchanged"], Value::Null, "{verb}");
     }
-    let page = app.operator("GET", "/console/audit").await.header("accept", "text/html").send().await;
+    let page = app
+        .operator("GET", "/console/audit")
+        .await
+        .header("accept", "text/html")
+        .header("accept-language", "en")
+        .send()
+        .await;
     assert_eq!(page.expect(200).text().matches("it was so already").count(), acts.len());
     verify(&app, &[], 0).await;
 }
@@ -159,7 +167,7 @@ async fn a_change_and_its_entry_are_both_there_or_neither() {
     session.batch_execute("ALTER TABLE audit_away RENAME TO audit").await.unwrap();
     let acme = app.portero(&["tenant", "show", "acme", "--json"]).run().await.expect(0).json();
     assert_eq!(acme["weight"], 1);
-    assert_eq!(verify(&app, &[], 0).await["entries"], 1);
+    assert_eq!(verify(&app, &[], 0).await["entries"], 2);
 }
 
 #[tokio::test]
@@ -317,7 +325,7 @@ async fn refusals_are_written_down_at_the_end_and_sign_ups_that_fail_are_not() {
     // The last of them are written when the process ends.
     assert!(app.terminate().await.success());
     let verbs: Vec<_> = entries(&app, &[]).await.iter().map(|entry| entry["verb"].clone()).collect();
-    assert_eq!(verbs, ["security.host-invalid", "tenant.sign-up"]);
+    assert_eq!(verbs, ["security.host-invalid", "tenant.made", "tenant.sign-up"]);
     verify(&app, &[], 0).await;
 }
 
@@ -339,6 +347,8 @@ async fn what_portero_does_by_itself_and_what_comes_to_nothing_is_written_down_t
 
     // The grace is over.
     let globex = app.sign_up("globex").await;
+    let made = about(&entry(&app, "tenant.made").await);
+    assert_eq!(made, ["tenant.made", "done", "system", "worker", "globex", globex.tenant_id.as_str()]);
     app.portero(&["tenant", "delete", "globex", "--yes"]).run().await.expect(0);
     let session = app.peek().await;
     session.batch_execute("UPDATE tenants SET purge_after = now()").await.unwrap();
@@ -411,7 +421,8 @@ async fn a_row_that_portero_never_wrote_is_told_as_at_fault_wherever_it_is_read(
 
         session.batch_execute("ALTER TABLE audit DISABLE TRIGGER audit_append_only").await.unwrap();
         session.batch_execute(&change).await.unwrap();
-        let at_fault: Vec<_> = entries(&app, &[]).await.into_iter().filter(|e| e["at_fault"] == true).collect();
+        let at_fault: Vec<_> =
+            entries(&app, &[]).await.into_iter().filter(|e| e["at_fault"] == true).collect();
         assert!(at_fault.len() == 1 && at_fault[0]["seq"] == 3, "{how}: {at_fault:?}");
         let table = app.portero(&["audit", "list"]).run().await.expect(0).stdout;
         assert!(table.contains("at fault") && table.lines().count() == 8, "{how}: {table}");

@@ -79,6 +79,40 @@ pub(crate) async fn drop_the_database(
     }
 }
 
+/// Drops a database that is no tenant's, over this session alone: it doesn't wait long for a lock, ends the sessions of
+/// tenants' roles that have one on the database, and tries again.
+pub(crate) async fn drop_by_name(session: &Session, database: &str) -> Result<()> {
+    let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database));
+    let mut tries = 1..TRIES;
+    session.batch_execute("SET lock_timeout = '500ms'").await?;
+    let dropped = loop {
+        match session.batch_execute(&statement).await {
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && tries.next().is_some() => {
+                free(session, database).await?;
+            }
+            outcome => break outcome,
+        }
+    };
+    session.batch_execute("RESET lock_timeout").await?;
+    Ok(dropped?)
+}
+
+/// Ends the sessions of tenants' roles that hold a lock on a database: each can have one on any, for as long as it leaves a
+/// transaction open.
+async fn free(session: &Session, database: &str) -> Result<()> {
+    session
+        .execute(
+            "SELECT pg_terminate_backend(l.pid, 5000) FROM pg_catalog.pg_locks l
+             JOIN pg_catalog.pg_database d ON d.oid = l.objid
+             JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+             WHERE l.locktype = 'object' AND l.classid = 'pg_catalog.pg_database'::regclass AND d.datname = $1
+               AND a.usename ~ '^t_[0-9a-f]{32}$'",
+            &[&database],
+        )
+        .await?;
+    Ok(())
+}
+
 /// Drops a role, whoever's it is.
 pub(crate) async fn drop_the_role(session: &Session, admin: &Config, role: &RoleName) -> Result<()> {
     let statement = format!("DROP ROLE IF EXISTS {}", ident(role.as_str()));

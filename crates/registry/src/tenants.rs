@@ -291,13 +291,14 @@ impl Registry {
         let txn = client.transaction().await?;
         lease.check_in_txn(&txn).await?;
         let changed = txn
-            .execute(
-                "UPDATE tenants SET status = 'active' WHERE id = $1 AND status = 'provisioning'",
+            .query_opt(
+                "UPDATE tenants SET status = 'active' WHERE id = $1 AND status = 'provisioning' RETURNING subdomain",
                 &[&id.uuid()],
             )
             .await?;
-        if changed == 1 {
+        if let Some(row) = changed {
             route_changed_in_txn(&txn, id).await?;
+            self.note_end_in_txn(&txn, "tenant.made", id, row.get(0)).await?;
         }
         txn.commit().await?;
         Ok(())

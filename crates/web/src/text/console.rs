@@ -195,6 +195,10 @@ coded! {
         TenantSignUp = "tenant.sign-up",
         /// A company was made by an operator.
         TenantCreate = "tenant.create",
+        /// A company was made, and is open.
+        TenantMade = "tenant.made",
+        /// A company's making came to nothing.
+        TenantUndone = "tenant.undone",
         /// A company was paused.
         TenantPause = "tenant.pause",
         /// A company was resumed.
@@ -209,6 +213,8 @@ coded! {
         TenantUndelete = "tenant.undelete",
         /// A company is removed for good.
         TenantPurge = "tenant.purge",
+        /// A company was removed for good.
+        TenantPurged = "tenant.purged",
         /// A stuck job goes on.
         JobRetry = "job.retry",
         /// A job was given up.
@@ -227,6 +233,10 @@ coded! {
         MigrationRun = "migration.run",
         /// A migration goes on.
         MigrationResume = "migration.resume",
+        /// Migrations were tried on copies.
+        MigrationRehearse = "migration.rehearse",
+        /// What differed on a server was set right.
+        DoctorMend = "doctor.mend",
         /// An operator was added.
         OperatorAdd = "operator.add",
         /// An operator was shut out.
@@ -235,6 +245,8 @@ coded! {
         OperatorRotate = "operator.rotate",
         /// An operator logged in.
         OperatorLogin = "operator.login",
+        /// An operator logged out.
+        OperatorLogout = "operator.logout",
         /// Another site's page asked.
         CrossOrigin = "security.cross-origin",
         /// A host that is none.

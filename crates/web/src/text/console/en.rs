@@ -299,6 +299,12 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     verb: |verb| match verb {
         Verb::TenantSignUp => "Sign-up",
         Verb::TenantCreate => "Creating a company",
+        Verb::TenantMade => "Company made, and open",
+        Verb::TenantUndone => "Making a company came to nothing",
+        Verb::TenantPurged => "Company removed for good",
+        Verb::MigrationRehearse => "Rehearsing a migration",
+        Verb::DoctorMend => "Setting a server right",
+        Verb::OperatorLogout => "Logging out of the console",
         Verb::TenantPause => "Pausing",
         Verb::TenantResume => "Resuming",
         Verb::TenantWeight => "Setting the weight",

@@ -299,6 +299,12 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     verb: |verb| match verb {
         Verb::TenantSignUp => "Registro de la empresa",
         Verb::TenantCreate => "Crear empresa a mano",
+        Verb::TenantMade => "Empresa creada y abierta",
+        Verb::TenantUndone => "La creación de una empresa no llegó a nada",
+        Verb::TenantPurged => "Empresa eliminada para siempre",
+        Verb::MigrationRehearse => "Ensayar una migración",
+        Verb::DoctorMend => "Arreglar un servidor",
+        Verb::OperatorLogout => "Salir de la consola",
         Verb::TenantPause => "Pausar",
         Verb::TenantResume => "Reanudar",
         Verb::TenantWeight => "Fijar el peso",
