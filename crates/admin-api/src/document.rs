@@ -20,6 +20,13 @@ pub(crate) fn document() -> Value {
             let of = if ["limit", "before"].contains(name) { "integer" } else { "string" };
             json!({ "name": name, "in": "query", "schema": { "type": of } })
         }));
+        if operation.body == "NewTenant" {
+            let told = "Sent again with the same key and body, it has the same answer for a day";
+            let of = json!({ "type": "string", "maxLength": 255 });
+            parameters.push(
+                json!({ "name": "Idempotency-Key", "in": "header", "description": told, "schema": of }),
+            );
+        }
         let mut told = json!({
             "summary": operation.summary,
             "parameters": parameters,

@@ -1,9 +1,9 @@
 //! Tenants: list, show, create, pause, resume, weight, rename, delete, undelete, purge.
 
 use crate::{Operator, limit, problems::confirmed, without_nul};
-use actix_web::{HttpResponse, web};
-use portero_control::{FieldNames, Grace, LookAlike, Purge, SignUp};
-use portero_edge::{Json, Kind, Problem};
+use actix_web::{HttpRequest, HttpResponse, web};
+use portero_control::{FieldNames, Grace, LookAlike, Purge, RequestKey, SignUp};
+use portero_edge::{Json, Kind, Problem, idempotency_key};
 use portero_kernel::Subdomain;
 use serde::Deserialize;
 use serde_json::json;
@@ -59,7 +59,12 @@ struct NewAdmin {
     password: String,
 }
 
-pub(crate) async fn create(operator: Operator, Json(body): Json<NewTenant>) -> Answer {
+pub(crate) async fn create(
+    operator: Operator,
+    request: HttpRequest,
+    Json(body): Json<NewTenant>,
+) -> Answer {
+    let key = idempotency_key(&request, RequestKey::parse)?;
     let form = SignUp {
         company: &body.name,
         subdomain: &body.subdomain,
@@ -67,7 +72,7 @@ pub(crate) async fn create(operator: Operator, Json(body): Json<NewTenant>) -> A
         password: &body.admin.password,
     };
     let look_alike = LookAlike::allowed_if(body.allow_look_alike);
-    let taken_on = operator.control().create_tenant(&form, FieldNames::API, look_alike).await;
+    let taken_on = operator.control().create_tenant(&form, FieldNames::API, look_alike, key.as_ref()).await;
     let taken_on = taken_on.map_err(crate::problems::sign_up)?;
     Ok(HttpResponse::Accepted().json(json!({
         "id": taken_on.tenant,

@@ -2,13 +2,14 @@
 //!
 //! A verb is chosen once and never changed: people search for it. What was done is written in the transaction of the
 //! change; what was refused or failed after it, and so is what changed nothing in the registry because it was so already:
-//! that says so (`unchanged`). The work itself is in the noun's own file. Sign-ups that are refused are not written down: anybody can make as many as they like.
+//! that says so (`unchanged`). The work itself is in the noun's own file. Sign-ups that are refused are not written down:
+//! anybody can make as many as they like.
 
 use crate::{
     Asking, Change, Control, FieldNames, Finding, Grace, JobError, Leftovers, LookAlike, MendError,
     MigrationError, MigrationReport, MigrationRequest, NewInvitation, OperatorError, OperatorView, Purge,
-    RehearsalOptions, RehearsalReport, ServerError, ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp,
-    TenantError,
+    RehearsalOptions, RehearsalReport, RequestKey, ServerError, ServerView, SignUp, SignUpError,
+    SignUpOutcome, SignedUp, TenantError,
 };
 use portero_auth::{OperatorToken, SessionSecret};
 use portero_kernel::{EmailAddress, JobId, MigrationRunId, OperatorId, SecretString, Subdomain};
@@ -71,7 +72,8 @@ impl Control {
         self.noting(&self.entry(act)).do_confirm(token, password, claim).await
     }
 
-    /// Takes a company on, for an operator: whatever the mode, and whatever is under way.
+    /// Takes a company on, for an operator: whatever the mode, and whatever is under way. With a key, the same request of the
+    /// same operator gets the same answer for a day.
     ///
     /// # Errors
     /// [`SignUpError`].
@@ -80,12 +82,17 @@ impl Control {
         form: &SignUp<'_>,
         names: FieldNames,
         look_alike: LookAlike,
+        key: Option<&RequestKey>,
     ) -> Result<SignedUp, SignUpError> {
         let allowed = look_alike.is_allowed();
         let details =
             json!({ "name": cut(form.company), "asked": cut(form.subdomain), "look_alike": allowed });
         let act = Act { verb: "tenant.create", subdomain: None, details };
-        self.done(act, async |control| control.take_on(form, names, look_alike).await).await
+        self.done(act, async |control| match key {
+            Some(key) => control.take_on_once(form, names, look_alike, key).await,
+            None => control.take_on(form, names, look_alike, None).await,
+        })
+        .await
     }
 
     /// Makes an invitation.
