@@ -2,7 +2,7 @@
 
 use crate::{Operator, limit, problems::confirmed, without_nul};
 use actix_web::{HttpRequest, HttpResponse, web};
-use portero_control::{FieldNames, Grace, LookAlike, Purge, RequestKey, SignUp};
+use portero_control::{FieldNames, Grace, LookAlike, Purge, RequestKey, SignUp, TenantFilter};
 use portero_edge::{Json, Kind, Problem, idempotency_key};
 use portero_kernel::Subdomain;
 use serde::Deserialize;
@@ -28,10 +28,13 @@ pub(crate) async fn list(operator: Operator, query: web::Query<List>) -> Answer 
     let query = query.into_inner();
     let after = query.after.as_deref().map(label).transpose()?;
     let (search, status) = (without_nul(query.search)?, without_nul(query.status)?);
-    let tenants = operator
-        .control()
-        .tenants_found(search.as_deref(), status.as_deref(), after.as_ref(), limit(query.limit)?)
-        .await?;
+    let filter = TenantFilter {
+        search: search.as_deref().unwrap_or_default(),
+        status: status.as_deref(),
+        beyond: after.as_ref(),
+        ..TenantFilter::default()
+    };
+    let tenants = operator.control().tenants_found(&filter, limit(query.limit)?).await?;
     let next = tenants.last().map(|tenant| tenant.subdomain.clone());
     Ok(HttpResponse::Ok().json(json!({ "tenants": tenants, "next": next })))
 }
@@ -59,11 +62,7 @@ struct NewAdmin {
     password: String,
 }
 
-pub(crate) async fn create(
-    operator: Operator,
-    request: HttpRequest,
-    Json(body): Json<NewTenant>,
-) -> Answer {
+pub(crate) async fn create(operator: Operator, request: HttpRequest, Json(body): Json<NewTenant>) -> Answer {
     let key = idempotency_key(&request, RequestKey::parse)?;
     let form = SignUp {
         company: &body.name,

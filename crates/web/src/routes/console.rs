@@ -306,6 +306,7 @@ async fn tenants(desk: Desk, query: web::Query<TenantsQuery>) -> Result<HttpResp
             Order::Newest => TenantOrder::Newest,
         },
         after: query.after.parse().ok(),
+        beyond: None,
     };
     let list = desk.control().tenants_listed(&filter, PAGE).await?;
     let next_href = list.next.and_then(|id| {
