@@ -59,7 +59,9 @@ async fn what_is_done_is_written_down_with_who_did_it_to_whom_and_from_where() {
         .collect();
     let expected = [
         "tenant.sign-up done",
+        "tenant.made done",
         "tenant.sign-up done",
+        "tenant.made done",
         "tenant.pause done",
         "tenant.pause done",
         "tenant.resume done",
@@ -74,7 +76,7 @@ async fn what_is_done_is_written_down_with_who_did_it_to_whom_and_from_where() {
     ];
     assert_eq!(told, expected);
     let numbers: Vec<_> = all.iter().rev().map(|entry| entry["seq"].as_i64().unwrap()).collect();
-    assert_eq!(numbers, (1..=13).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=15).collect::<Vec<_>>());
 
     let first = |verb: &str| all.iter().rev().find(|entry| entry["verb"] == verb).unwrap();
     let signed_up = first("tenant.sign-up");
@@ -98,16 +100,60 @@ async fn what_is_done_is_written_down_with_who_did_it_to_whom_and_from_where() {
             &json!("127.0.0.1")
         )
     );
-    assert_eq!(entries(&app, &["--tenant", "globex"]).await.len(), 3);
+    assert_eq!(entries(&app, &["--tenant", "globex"]).await.len(), 4);
     assert_eq!(entries(&app, &["--actor", "tester", "--since", "1h", "--limit", "1"]).await.len(), 1);
     assert_eq!(entries(&app, &["--since", "2100-01-01T00:00:00Z"]).await.len(), 0);
     let table = app.portero(&["audit", "list"]).run().await.expect(0).stdout;
-    assert!(table.starts_with("NUMBER") && table.lines().count() == 14, "{table}");
-    assert_eq!(verify(&app, &[], 0).await["entries"], 13);
+    assert!(table.starts_with("NUMBER") && table.lines().count() == 16, "{table}");
+    assert_eq!(verify(&app, &[], 0).await["entries"], 15);
     let text = json!(all).to_string();
     for secret in app.secrets().into_iter().chain([acme.password.as_str(), app.operator_token().await]) {
         assert!(!text.contains(secret), "the audit log has a secret");
     }
+}
+
+#[tokio::test]
+async fn an_act_that_found_everything_as_it_was_asked_to_be_says_so() {
+    let app = TestApp::start().await;
+    let (acme, _globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
+    let acts: [&[&str]; 8] = [
+        &["tenant", "weight", "acme", "7"],
+        &["tenant", "pause", "acme"],
+        &["tenant", "rename", "globex", "apex-inc"],
+        &["server", "drain", "main"],
+        &["server", "drain", "main", "--undo"],
+        &["tenant", "resume", "acme"],
+        &["tenant", "delete", "acme", "--yes"],
+        &["tenant", "undelete", "acme"],
+    ];
+    for act in acts {
+        app.portero(act).run().await.expect(0);
+        app.portero(act).run().await.expect(0);
+        let both = entries(&app, &["--limit", "2"]).await;
+        let unchanged: Vec<_> = both.iter().map(|entry| &entry["details"]["unchanged"]).collect();
+        assert_eq!(unchanged, [&json!(true), &Value::Null], "{act:?}: {both:?}");
+        assert!(both.iter().all(|entry| entry["outcome"] == "done"), "{act:?}: {both:?}");
+    }
+    // What happens on a server alone, or begins something, is no such act.
+    let login = app.login_of(&acme).await;
+    let superuser = app.cluster().superuser("postgres").await;
+    superuser.batch_execute(&format!("ALTER ROLE {} NOLOGIN", login.name)).await.unwrap();
+    app.portero(&["doctor", "--mend", "--yes"]).run().await;
+    let token = app.operator_token().await;
+    let form = [("token", token)];
+    app.operators_http().request("POST", "localhost", "/console/login").form(&form).send().await.expect(303);
+    for verb in ["doctor.mend", "operator.login"] {
+        assert_eq!(entry(&app, verb).await["details"]["unchanged"], Value::Null, "{verb}");
+    }
+    let page = app
+        .operator("GET", "/console/audit")
+        .await
+        .header("accept", "text/html")
+        .header("accept-language", "en")
+        .send()
+        .await;
+    assert_eq!(page.expect(200).text().matches("it was so already").count(), acts.len());
+    verify(&app, &[], 0).await;
 }
 
 #[tokio::test]
@@ -121,7 +167,7 @@ async fn a_change_and_its_entry_are_both_there_or_neither() {
     session.batch_execute("ALTER TABLE audit_away RENAME TO audit").await.unwrap();
     let acme = app.portero(&["tenant", "show", "acme", "--json"]).run().await.expect(0).json();
     assert_eq!(acme["weight"], 1);
-    assert_eq!(verify(&app, &[], 0).await["entries"], 1);
+    assert_eq!(verify(&app, &[], 0).await["entries"], 2);
 }
 
 #[tokio::test]
@@ -279,7 +325,7 @@ async fn refusals_are_written_down_at_the_end_and_sign_ups_that_fail_are_not() {
     // The last of them are written when the process ends.
     assert!(app.terminate().await.success());
     let verbs: Vec<_> = entries(&app, &[]).await.iter().map(|entry| entry["verb"].clone()).collect();
-    assert_eq!(verbs, ["security.host-invalid", "tenant.sign-up"]);
+    assert_eq!(verbs, ["security.host-invalid", "tenant.made", "tenant.sign-up"]);
     verify(&app, &[], 0).await;
 }
 
@@ -301,6 +347,8 @@ async fn what_portero_does_by_itself_and_what_comes_to_nothing_is_written_down_t
 
     // The grace is over.
     let globex = app.sign_up("globex").await;
+    let made = about(&entry(&app, "tenant.made").await);
+    assert_eq!(made, ["tenant.made", "done", "system", "worker", "globex", globex.tenant_id.as_str()]);
     app.portero(&["tenant", "delete", "globex", "--yes"]).run().await.expect(0);
     let session = app.peek().await;
     session.batch_execute("UPDATE tenants SET purge_after = now()").await.unwrap();
@@ -342,4 +390,55 @@ async fn a_log_without_its_head_is_at_fault_also_where_all_of_it_is_gone() {
     let how = "ALTER TABLE audit DISABLE TRIGGER audit_append_only; TRUNCATE audit; DELETE FROM audit_head";
     session.batch_execute(how).await.unwrap();
     assert!(verify(&app, &[], 1).await["fault"].as_str().unwrap().contains("head is missing"));
+}
+
+#[tokio::test]
+async fn a_row_that_portero_never_wrote_is_told_as_at_fault_wherever_it_is_read() {
+    let app = TestApp::start().await;
+    let registry = app.registry().await;
+    for number in 0..6 {
+        registry.audit_append(&note(number)).await.unwrap();
+    }
+    let session = app.peek().await;
+    let loosen = "CREATE TABLE kept AS TABLE audit; ALTER TABLE audit DROP CONSTRAINT audit_outcome_check;
+                  ALTER TABLE audit ALTER verb DROP NOT NULL, ALTER at DROP NOT NULL, ALTER hash DROP NOT NULL,
+                        ALTER details DROP NOT NULL, ALTER actor DROP NOT NULL, ALTER outcome DROP NOT NULL";
+    session.batch_execute(loosen).await.unwrap();
+    for how in [
+        "at = 'infinity'",
+        "at = '-infinity'",
+        "at = '0044-03-15 BC'",
+        "at = '20000-01-01'",
+        "at = NULL",
+        "verb = NULL",
+        "actor = NULL, outcome = NULL",
+        "details = NULL",
+        "hash = NULL",
+    ] {
+        let change = format!("UPDATE audit SET {how} WHERE seq = 3");
+        let fault = tampered(&app, &session, &change, &[]).await;
+        assert!(fault.contains("row 3 holds what no entry"), "{how}: {fault}");
+
+        session.batch_execute("ALTER TABLE audit DISABLE TRIGGER audit_append_only").await.unwrap();
+        session.batch_execute(&change).await.unwrap();
+        let at_fault: Vec<_> =
+            entries(&app, &[]).await.into_iter().filter(|e| e["at_fault"] == true).collect();
+        assert!(at_fault.len() == 1 && at_fault[0]["seq"] == 3, "{how}: {at_fault:?}");
+        let table = app.portero(&["audit", "list"]).run().await.expect(0).stdout;
+        assert!(table.contains("at fault") && table.lines().count() == 8, "{how}: {table}");
+        let listed = app.operator("GET", "/admin/v1/audit").await.send().await.expect(200).json();
+        assert_eq!(listed["entries"][3]["at_fault"], true, "{how}: {listed}");
+        let page = app.operator("GET", "/console/audit").await.header("accept", "text/html").send().await;
+        assert!(page.expect(200).text().contains("data-outcome=\"at-fault\""), "{how}");
+        let back = "TRUNCATE audit; INSERT INTO audit SELECT * FROM kept";
+        session.batch_execute(back).await.unwrap();
+    }
+    verify(&app, &[], 0).await;
+    // The head's own row.
+    session
+        .batch_execute("ALTER TABLE audit_head ALTER hash DROP NOT NULL; UPDATE audit_head SET hash = NULL")
+        .await
+        .unwrap();
+    assert!(verify(&app, &[], 1).await["fault"].as_str().unwrap().contains("head is missing"));
+    app.portero(&["operator", "add", "eva"]).run().await.expect(1);
 }

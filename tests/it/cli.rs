@@ -286,6 +286,21 @@ async fn no_command_prints_a_secret_however_much_it_is_asked_to_say() {
 }
 
 #[tokio::test]
+async fn what_a_terminal_would_obey_is_no_reason_and_is_shown_written_out() {
+    let app = TestApp::start().await;
+    app.sign_up("acme").await;
+    let pause = app.portero(&["tenant", "pause", "acme", "--reason", "unpaid\u{1b}[2J"]).run().await;
+    assert!(pause.expect(2).all().contains("without control characters"));
+    // From before, or by another way.
+    let pause = "UPDATE tenants SET pause_reason = E'un\\x1b[2Jpaid\\r', status = 'paused'";
+    app.peek().await.batch_execute(pause).await.unwrap();
+    let shown = app.portero(&["tenant", "show", "acme"]).run().await.expect(0).stdout;
+    assert!(shown.contains(r"paused (un\u{1b}[2Jpaid\r)") && !shown.contains('\u{1b}'), "{shown:?}");
+    let shown = app.portero(&["tenant", "show", "acme", "--json"]).run().await.expect(0).json();
+    assert_eq!(shown["pause_reason"], "un\u{1b}[2Jpaid\r");
+}
+
+#[tokio::test]
 async fn the_settings_in_the_deploy_directory_are_ones_to_start_with() {
     let app = TestApp::builder().prepare().await;
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/portero.toml");

@@ -244,3 +244,19 @@ async fn a_server_that_is_asked_to_stop_ends_in_order_and_goes_on_where_it_was()
         app.finish_sign_up(name, job, password).await;
     }
 }
+
+#[tokio::test]
+async fn a_route_is_read_alone_as_it_is_read_among_all() {
+    let app = TestApp::start().await;
+    let (acme, globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
+    let registry = app.registry().await;
+    let (_, all) = registry.routes_snapshot().await.unwrap();
+    for company in [&acme, &globex] {
+        let id = company.tenant_id.parse().unwrap();
+        let alone = registry.route_of(id).await.unwrap().expect("it is there");
+        let among = all.iter().find(|route| route.tenant == id).unwrap();
+        assert_eq!(alone.subdomain.as_str(), company.subdomain);
+        assert_eq!((alone.generation, &alone.sealed_login), (among.generation, &among.sealed_login));
+    }
+    assert!(registry.route_of(portero_kernel::TenantId::generate()).await.unwrap().is_none());
+}

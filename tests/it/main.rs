@@ -20,6 +20,7 @@ mod dev;
 mod fair_use;
 mod fleet_schema;
 mod forward;
+mod halves;
 mod hosts;
 mod isolation;
 mod jobs;

@@ -7,6 +7,7 @@ use crate::workflow_kit::{
 use portero_kernel::{JobId, Subdomain, TenantId};
 use portero_registry::NewJob;
 use portero_testkit::{DEADLINE, TestApp, TestCluster, wait_for, wait_until};
+use serde_json::json;
 
 /// The purge of a company that is deleted, and whose fence was never raised.
 struct PurgeTenant;
@@ -118,4 +119,49 @@ async fn what_another_company_s_role_was_made_to_do_holds_up_nobody_s_end() {
         session.query_one("SELECT count(*) FROM pg_largeobject_metadata", &[]).await.unwrap().get(0);
     assert_eq!(object, 1);
     app.guest("acme").get("/api/v1/ping").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_transaction_that_no_session_has_is_named_where_it_holds_a_purge_up() {
+    let cluster = TestCluster::with_settings(&[("max_prepared_transactions", "10")]).await;
+    let app = TestApp::builder().cluster(&cluster).start().await;
+    let (acme, globex) = (app.sign_up("acme").await, app.sign_up("globex").await);
+    let login = app.login_of(&globex).await.name;
+    // One that holds its own database, and one that holds a role that is another company's.
+    let prepare = "BEGIN; SELECT 1; PREPARE TRANSACTION 'it''s mine'";
+    app.database_of(&globex).await.batch_execute(prepare).await.unwrap();
+    let prepare = format!(
+        "BEGIN; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {login}; PREPARE TRANSACTION 'of acme'"
+    );
+    app.database_of(&acme).await.batch_execute(&prepare).await.unwrap();
+    let doctor = app.portero(&["doctor"]).run().await.expect(0).stdout;
+    let told =
+        ["warn  main: prepared", "ROLLBACK PREPARED 'it''s mine' in", "ROLLBACK PREPARED 'of acme' in"];
+    assert!(told.iter().all(|words| doctor.contains(words)), "{doctor}");
+
+    drop(app.portero(&["tenant", "delete", "globex", "--yes"]).run().await.expect(0));
+    let purge = app.operator("POST", "/admin/v1/tenants/globex/purge").await;
+    let purge = purge.json(&json!({ "confirm": "globex", "before_grace": true }));
+    let job = purge.send().await.expect(202).str_at("/job");
+    let superuser = cluster.superuser("postgres").await;
+    let held = async |step: &str, gid: &str, database: &str| {
+        wait_until("it to be named", DEADLINE, async || {
+            let job =
+                app.operator("GET", &format!("/admin/v1/jobs/{job}")).await.send().await.expect(200).json();
+            let steps = job["steps"].as_array().unwrap();
+            let error = steps.iter().find(|one| one["name"] == step).unwrap()["error"].to_string();
+            error.contains("ROLLBACK PREPARED") && error.contains(gid)
+        })
+        .await;
+        let inside = cluster.superuser(database).await;
+        inside.batch_execute(&format!("ROLLBACK PREPARED '{gid}'")).await.unwrap();
+    };
+    held("drop_database", "it''s mine", &login).await;
+    held("drop_role", "of acme", &app.login_of(&acme).await.name).await;
+    wait_until("globex to be gone", DEADLINE, async || {
+        let roles = "SELECT count(*) FROM pg_roles WHERE rolname = $1";
+        superuser.query_one(roles, &[&login]).await.unwrap().get::<_, i64>(0) == 0
+    })
+    .await;
+    assert!(app.portero(&["doctor"]).run().await.expect(0).stdout.contains("no company has a prepared"));
 }

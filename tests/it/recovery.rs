@@ -68,7 +68,14 @@ async fn an_undo_that_fails_for_good_is_for_a_person_and_keeps_the_name_reserved
     let job = accepted.expect(202).str_at("/job");
     assert_eq!(app.job_at_rest(&job).await["status"], "failed");
     app.ask_for("acme").await.0.expect_problem(409, "taken");
-    app.guest("acme").get("/api/v1/ping").await.expect_problem(503, "tenant-provisioning");
+    // Nobody is being made there: who comes is told so, however long the name stays reserved.
+    wait_until("the router to hear of it", DEADLINE, async || {
+        app.guest("acme").get("/api/v1/ping").await.problem() == "tenant-not-found"
+    })
+    .await;
+    let sibling = app.sibling().await;
+    let door = sibling.http.request("GET", &app.host("acme"), "/api/v1/ping").send().await;
+    door.expect_problem(404, "tenant-not-found");
     let doctor = app.portero(&["doctor"]).run().await.expect(1);
     assert!(doctor.stdout.contains(&job), "the doctor names it: {}", doctor.stdout);
 }

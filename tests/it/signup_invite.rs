@@ -21,6 +21,18 @@ fn body(subdomain: &str, token: &str) -> Value {
     json!({ "name": "Acme", "subdomain": subdomain, "admin": admin, "invitation": token })
 }
 
+/// What Ana's browser sends.
+fn form<'a>(password: &'a str, key: &'a str, token: &'a str) -> [(&'static str, &'a str); 6] {
+    [
+        ("company", "Acme"),
+        ("subdomain", "acme"),
+        ("email", "ana@acme.example"),
+        ("password", password),
+        ("key", key),
+        ("invitation", token),
+    ]
+}
+
 #[tokio::test]
 async fn nobody_signs_up_without_an_invitation_and_with_one_once() {
     let app = app().await;
@@ -76,14 +88,7 @@ async fn an_invitation_is_for_whom_it_is_for_and_a_refusal_uses_nothing_up() {
     let page = ana.visit(&apex, &format!("/signup?invitation={token}")).await.expect(200);
     assert!(page.text().contains("value=\"ana@acme.example\"") && page.text().contains(" readonly"));
     let (key, password) = (page.input("key").unwrap(), new_password());
-    let form = [
-        ("company", "Acme"),
-        ("subdomain", "acme"),
-        ("email", "ana@acme.example"),
-        ("password", &password),
-        ("key", &key),
-        ("invitation", &token),
-    ];
+    let form = form(&password, &key, &token);
     let sent = ana.submit(&apex, "/signup", &form).await.expect(303);
     // Sent twice, it is the same; the invitation is used by then.
     ana.submit(&apex, "/signup", &form).await.expect_way_to(sent.header("location").unwrap());
@@ -150,14 +155,7 @@ async fn the_way_to_try_once_more_takes_the_invitation_along() {
     let (mut ana, apex, password) = (Browser::new(&app), app.apex(), new_password());
     let page = ana.visit(&apex, &format!("/signup?invitation={token}")).await.expect(200);
     let key = page.input("key").unwrap();
-    let form = [
-        ("company", "Acme"),
-        ("subdomain", "acme"),
-        ("email", "ana@acme.example"),
-        ("password", &password),
-        ("key", &key),
-        ("invitation", &token),
-    ];
+    let form = form(&password, &key, &token);
     let sent = ana.submit(&apex, "/signup", &form).await.expect(303);
     let way = sent.header("location").unwrap().to_owned();
     app.job_at_rest(way.rsplit('/').next().unwrap()).await;

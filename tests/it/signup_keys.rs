@@ -143,3 +143,40 @@ async fn a_form_sent_twice_makes_one_company_and_leads_the_browser_in() {
     entered.expect_way_to("http://acme.portero.test/welcome");
     assert_ne!(double.visit(&apex, "/signup").await.expect(200).input("key").unwrap(), key);
 }
+
+#[tokio::test]
+async fn an_operator_s_request_is_one_by_a_key_of_their_own() {
+    let app = TestApp::start().await;
+    let post = async |token: &str, key: &str, body: &Value| {
+        let request = app.operators_http().request("POST", "localhost", "/admin/v1/tenants").bearer(token);
+        request.header("idempotency-key", key).json(body).send().await
+    };
+    let ana = app.operator_token().await;
+    let added = app.portero(&["operator", "add", "bob", "--json"]).run().await.expect(0).json();
+    let bob = added["token"].as_str().unwrap();
+    let asked = body("acme", &new_password());
+    let answers = join_all((0..8).map(|_| post(ana, "key-1", &asked))).await;
+    let first = answers[0].body.clone();
+    for answer in answers {
+        assert_eq!(answer.expect(202).body, first, "eight at once");
+    }
+    assert_eq!(post(ana, "key-1", &asked).await.expect(202).body, first);
+    for other in [body("globex", &new_password()), body("acme", &new_password())] {
+        post(ana, "key-1", &other).await.expect_problem(422, "idempotency-key-reused");
+    }
+    assert_eq!(app.footprint().await, (1, 1));
+    // Another operator has keys of their own, so has the apex; without one it is asked anew.
+    post(bob, "key-1", &asked).await.expect_problem(409, "taken");
+    self::post(&app, "key-1", &asked).await.expect_problem(409, "taken");
+    app.operator("POST", "/admin/v1/tenants").await.json(&asked).send().await.expect_problem(409, "taken");
+    post(bob, "key-1", &body("globex", &new_password())).await.expect(202);
+    post(bob, "two words", &body("initech", &new_password())).await.expect_problem(400, "malformed");
+    // One company was made, and the log says so once.
+    let listed = app.portero(&["audit", "list", "--json"]).run().await.expect(0).json();
+    let made = listed["entries"].as_array().unwrap().iter().filter(|entry| {
+        entry["verb"] == "tenant.create"
+            && entry["subdomain"] == "acme"
+            && entry["details"]["unchanged"].is_null()
+    });
+    assert_eq!(made.count(), 1, "{listed}");
+}

@@ -62,6 +62,28 @@ async fn a_network_of_ipv6_is_one_customer() {
 }
 
 #[tokio::test]
+async fn whoever_goes_through_names_is_slowed_down_and_whoever_types_one_is_not() {
+    let app = TestApp::builder().env("PORTERO_NAME_CHECKS_PER_ADDRESS_MINUTE", "5").start().await;
+    app.sign_up("acme").await;
+    let ask = |name: &str, address: &str| {
+        let request = app.at_apex().request("GET", &format!("/api/v1/subdomains/{name}"));
+        request.header("x-forwarded-for", address).send()
+    };
+    for name in ["a", "ac", "acm", "acme", "acme-inc"] {
+        ask(name, "198.51.100.1").await.expect(200);
+    }
+    let refused = ask("acme", "198.51.100.1").await.expect_problem(429, "too-many-requests");
+    let wait: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=12).contains(&wait), "{wait}");
+    assert!(refused.json().get("available").is_none());
+    assert_eq!(ask("acme", "198.51.100.2").await.expect(200).json()["available"], false);
+    // It is an allowance of its own.
+    let body = json!({ "name": "X", "subdomain": "globex", "admin": { "email": "x@x.example", "password": new_password() } });
+    let request = app.at_apex().request("POST", "/api/v1/tenants").header("x-forwarded-for", "198.51.100.1");
+    request.json(&body).send().await.expect(202);
+}
+
+#[tokio::test]
 async fn guessing_at_an_account_takes_pauses_and_locks_nobody_out() {
     let app = TestApp::builder().env("PORTERO_LOGIN_ATTEMPTS_PER_ACCOUNT", "5").start().await;
     let (acme, globex) = (app.sign_up("acme").await, app.sign_up("globex").await);

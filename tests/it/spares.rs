@@ -440,3 +440,31 @@ async fn a_database_that_is_still_being_copied_when_its_maker_dies_is_nobody_s_o
     assert!(spare.is_disjoint(&making));
     cluster.clean_slate().await;
 }
+
+#[tokio::test]
+async fn a_company_s_open_transaction_holds_no_old_template_up() {
+    let cluster = TestCluster::private().await;
+    let app = TestApp::builder().cluster(&cluster).env("PORTERO_SPARES", "1").start().await;
+    let acme = app.sign_up("acme").await;
+    let superuser = cluster.superuser("postgres").await;
+    // The second of them is the one before the newest, which is kept. Portero doesn't see the first yet.
+    for version in [1, 2] {
+        let make = format!("CREATE DATABASE p_template_{version}_0 TEMPLATE template0 STRATEGY wal_log");
+        superuser.batch_execute(&make).await.unwrap();
+    }
+    superuser.batch_execute("ALTER DATABASE p_template_2_0 OWNER TO portero").await.unwrap();
+    let theirs = app.database_of(&acme).await;
+    let hold = "SET idle_in_transaction_session_timeout = 0; BEGIN;
+                ALTER ROLE CURRENT_USER IN DATABASE p_template_1_0 SET work_mem = '1MB'";
+    theirs.batch_execute(hold).await.unwrap();
+    superuser.batch_execute("ALTER DATABASE p_template_1_0 OWNER TO portero").await.unwrap();
+    wait_until("the old template to be gone", DEADLINE, async || {
+        let sql =
+            "SELECT datname::text FROM pg_database WHERE datname IN ('p_template_1_0', 'p_template_2_0')";
+        let left = superuser.query(sql, &[]).await.unwrap();
+        left.iter().map(|row| row.get::<_, String>(0)).eq(["p_template_2_0"])
+    })
+    .await;
+    assert!(theirs.query_one("SELECT 1", &[]).await.is_err(), "it is cut off");
+    app.guest("acme").get("/api/v1/ping").await.expect(200);
+}

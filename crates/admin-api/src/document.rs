@@ -20,6 +20,13 @@ pub(crate) fn document() -> Value {
             let of = if ["limit", "before"].contains(name) { "integer" } else { "string" };
             json!({ "name": name, "in": "query", "schema": { "type": of } })
         }));
+        if operation.body == "NewTenant" {
+            let told = "Sent again with the same key and body, it has the same answer for a day";
+            let of = json!({ "type": "string", "maxLength": 255 });
+            parameters.push(
+                json!({ "name": "Idempotency-Key", "in": "header", "description": told, "schema": of }),
+            );
+        }
         let mut told = json!({
             "summary": operation.summary,
             "parameters": parameters,
@@ -173,7 +180,7 @@ fn schemas() -> Value {
         "MigrationWave": object(&[&[("number", "integer")], &counts[..]].concat(), &[]),
         "MigratedTenant": object(&[("id", "uuid"), ("subdomain", "string"), ("server", "string"), ("wave", "integer"), ("state", "string"), ("version_before", "integer"), ("version_after", "integer?"), ("attempts", "integer"), ("started_at", "time?"), ("took_ms", "integer?"), ("error", "string?")], &[]),
         "MigrationRunDetails": object(&[("run", "MigrationRun"), ("waves", "MigrationWave[]"), ("tenants", "MigratedTenant[]"), ("next", "integer?")], &[]),
-        "AuditEntry": object(&[("seq", "integer"), ("at", "time"), ("actor_kind", "string"), ("actor", "string"), ("verb", "string"), ("outcome", "string"), ("tenant", "uuid?"), ("subdomain", "string?"), ("address", "string?"), ("agent", "string?"), ("details", "object")], &[]),
+        "AuditEntry": object(&[("seq", "integer"), ("at", "time?"), ("actor_kind", "string"), ("actor", "string"), ("verb", "string"), ("outcome", "string"), ("tenant", "uuid?"), ("subdomain", "string?"), ("address", "string?"), ("agent", "string?"), ("details", "object?"), ("at_fault", "boolean")], &[]),
         "AuditList": object(&[("entries", "AuditEntry[]"), ("next", "integer?")], &[]),
         "AuditReport": object(&[("intact", "boolean"), ("entries", "integer"), ("head", "string"), ("fault", "string?")], &[]),
         "Operator": object(&[("id", "uuid"), ("name", "string"), ("status", "string"), ("created_at", "time")], &[("disabled_at", "time?")]),

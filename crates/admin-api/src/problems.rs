@@ -79,6 +79,7 @@ pub(crate) fn sign_up(error: SignUpError) -> Problem {
     match error {
         SignUpError::Invalid(errors) => Problem::invalid(errors),
         SignUpError::Taken(_) => Problem::taken("subdomain"),
+        SignUpError::KeyReused => Problem::new(Kind::KeyReused),
         SignUpError::LookAlike(name, other) => look_alike("subdomain", &name, &other),
         SignUpError::Registry(error) => error.into(),
         error => Problem::new(Kind::Overloaded).detail(error.to_string()),

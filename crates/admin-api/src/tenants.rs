@@ -1,9 +1,9 @@
 //! Tenants: list, show, create, pause, resume, weight, rename, delete, undelete, purge.
 
 use crate::{Operator, limit, problems::confirmed, without_nul};
-use actix_web::{HttpResponse, web};
-use portero_control::{FieldNames, Grace, LookAlike, Purge, SignUp};
-use portero_edge::{Json, Kind, Problem};
+use actix_web::{HttpRequest, HttpResponse, web};
+use portero_control::{FieldNames, Grace, LookAlike, Purge, RequestKey, SignUp, TenantFilter};
+use portero_edge::{Json, Kind, Problem, idempotency_key};
 use portero_kernel::Subdomain;
 use serde::Deserialize;
 use serde_json::json;
@@ -28,10 +28,13 @@ pub(crate) async fn list(operator: Operator, query: web::Query<List>) -> Answer 
     let query = query.into_inner();
     let after = query.after.as_deref().map(label).transpose()?;
     let (search, status) = (without_nul(query.search)?, without_nul(query.status)?);
-    let tenants = operator
-        .control()
-        .tenants_found(search.as_deref(), status.as_deref(), after.as_ref(), limit(query.limit)?)
-        .await?;
+    let filter = TenantFilter {
+        search: search.as_deref().unwrap_or_default(),
+        status: status.as_deref(),
+        beyond: after.as_ref(),
+        ..TenantFilter::default()
+    };
+    let tenants = operator.control().tenants_found(&filter, limit(query.limit)?).await?;
     let next = tenants.last().map(|tenant| tenant.subdomain.clone());
     Ok(HttpResponse::Ok().json(json!({ "tenants": tenants, "next": next })))
 }
@@ -59,7 +62,8 @@ struct NewAdmin {
     password: String,
 }
 
-pub(crate) async fn create(operator: Operator, Json(body): Json<NewTenant>) -> Answer {
+pub(crate) async fn create(operator: Operator, request: HttpRequest, Json(body): Json<NewTenant>) -> Answer {
+    let key = idempotency_key(&request, RequestKey::parse)?;
     let form = SignUp {
         company: &body.name,
         subdomain: &body.subdomain,
@@ -67,7 +71,7 @@ pub(crate) async fn create(operator: Operator, Json(body): Json<NewTenant>) -> A
         password: &body.admin.password,
     };
     let look_alike = LookAlike::allowed_if(body.allow_look_alike);
-    let taken_on = operator.control().create_tenant(&form, FieldNames::API, look_alike).await;
+    let taken_on = operator.control().create_tenant(&form, FieldNames::API, look_alike, key.as_ref()).await;
     let taken_on = taken_on.map_err(crate::problems::sign_up)?;
     Ok(HttpResponse::Accepted().json(json!({
         "id": taken_on.tenant,

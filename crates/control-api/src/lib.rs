@@ -6,7 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use portero_control::{
     Actor, Asking, Control, FieldNames, RequestKey, SignUp, SignUpError, SignUpMode, SignUpOutcome,
 };
-use portero_edge::{ClientAddress, Json, Kind, Problem, SignUpTurn, read, user_agent};
+use portero_edge::{
+    ClientAddress, Json, Kind, NameTurn, Problem, SignUpTurn, idempotency_key, read, user_agent,
+};
 use portero_kernel::{FieldError, JobId, Refusal, TenantId};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -75,7 +77,7 @@ async fn create_tenant(
         email: &body.admin.email,
         password: body.admin.password.as_deref().unwrap_or_default(),
     };
-    let key = request_key(&request)?;
+    let key = idempotency_key(&request, RequestKey::parse)?;
     let asking = Asking {
         key: key.as_ref(),
         network: address.network(),
@@ -109,20 +111,6 @@ async fn create_tenant(
     }
 }
 
-/// The `Idempotency-Key`, where one came.
-fn request_key(request: &HttpRequest) -> Result<Option<RequestKey>, Problem> {
-    let mut keys = request.headers().get_all("idempotency-key");
-    let key = match (keys.next(), keys.next()) {
-        (None, _) => return Ok(None),
-        (Some(key), None) => key.to_str().ok().and_then(RequestKey::parse),
-        (Some(_), Some(_)) => None,
-    };
-    let malformed = || {
-        Problem::new(Kind::Malformed).detail("Idempotency-Key takes 1 to 255 visible ASCII characters, once")
-    };
-    key.map(Some).ok_or_else(malformed)
-}
-
 /// Of the mail that asks to confirm: what the client asks for first, of the two there are.
 fn language(request: &HttpRequest) -> &'static str {
     let wished = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
@@ -153,6 +141,7 @@ struct Availability {
 }
 
 async fn get_subdomain(
+    _turn: NameTurn,
     control: web::Data<Control>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {

@@ -1,14 +1,15 @@
 //! What people do to the platform, each written down in the audit log: who, what, to which tenant, how it went.
 //!
 //! A verb is chosen once and never changed: people search for it. What was done is written in the transaction of the
-//! change; what was refused or failed, and what changed nothing because it was so already, after it. The work itself is
-//! in the noun's own file. Sign-ups that are refused are not written down: anybody can make as many as they like.
+//! change; what was refused or failed after it, and so is what changed nothing in the registry because it was so already:
+//! that says so (`unchanged`). The work itself is in the noun's own file. Sign-ups that are refused are not written down:
+//! anybody can make as many as they like.
 
 use crate::{
     Asking, Change, Control, FieldNames, Finding, Grace, JobError, Leftovers, LookAlike, MendError,
     MigrationError, MigrationReport, MigrationRequest, NewInvitation, OperatorError, OperatorView, Purge,
-    RehearsalOptions, RehearsalReport, ServerError, ServerView, SignUp, SignUpError, SignUpOutcome, SignedUp,
-    TenantError,
+    RehearsalOptions, RehearsalReport, RequestKey, ServerError, ServerView, SignUp, SignUpError,
+    SignUpOutcome, SignedUp, TenantError,
 };
 use portero_auth::{OperatorToken, SessionSecret};
 use portero_kernel::{EmailAddress, JobId, MigrationRunId, OperatorId, SecretString, Subdomain};
@@ -71,7 +72,8 @@ impl Control {
         self.noting(&self.entry(act)).do_confirm(token, password, claim).await
     }
 
-    /// Takes a company on, for an operator: whatever the mode, and whatever is under way.
+    /// Takes a company on, for an operator: whatever the mode, and whatever is under way. With a key, the same request of the
+    /// same operator gets the same answer for a day.
     ///
     /// # Errors
     /// [`SignUpError`].
@@ -80,12 +82,17 @@ impl Control {
         form: &SignUp<'_>,
         names: FieldNames,
         look_alike: LookAlike,
+        key: Option<&RequestKey>,
     ) -> Result<SignedUp, SignUpError> {
         let allowed = look_alike.is_allowed();
         let details =
             json!({ "name": cut(form.company), "asked": cut(form.subdomain), "look_alike": allowed });
         let act = Act { verb: "tenant.create", subdomain: None, details };
-        self.done(act, async |control| control.take_on(form, names, look_alike).await).await
+        self.done(act, async |control| match key {
+            Some(key) => control.take_on_once(form, names, look_alike, key).await,
+            None => control.take_on(form, names, look_alike, None).await,
+        })
+        .await
     }
 
     /// Makes an invitation.
@@ -350,7 +357,8 @@ impl Control {
             "tenant": finding.tenant_id,
         });
         let act = Act { verb: "doctor.mend", subdomain: finding.tenant(), details };
-        self.done(act, async |control| control.do_mend(finding).await).await
+        // What it changes is on a server, and not in the registry.
+        self.told(self.entry(act), finding.tenant().as_ref(), self.do_mend(finding).await).await
     }
 
     /// Begins a session of [`Control::OPERATOR_SESSION`] for an operator who has proven who they are.
@@ -399,14 +407,25 @@ impl Control {
         let outcome = work(&noting).await;
         match &outcome {
             Ok(_) if noting.registry.has_noted() => return outcome,
-            Ok(_) => {}
-            Err(error) => {
-                entry.outcome = error.outcome();
-                entry.details["error"] = Value::from(cut(&error.to_string()));
-            }
+            Ok(_) => entry.details["unchanged"] = Value::Bool(true),
+            Err(_) => {}
+        }
+        self.told(entry, subdomain.as_ref(), outcome).await
+    }
+
+    /// Writes down what has been done to this one, refused, or has failed already.
+    async fn told<T, E: Fault>(
+        &self,
+        mut entry: Entry,
+        subdomain: Option<&Subdomain>,
+        outcome: Result<T, E>,
+    ) -> Result<T, E> {
+        if let Err(error) = &outcome {
+            entry.outcome = error.outcome();
+            entry.details["error"] = Value::from(cut(&error.to_string()));
         }
         // Of one that was renamed or purged meanwhile, the name says enough.
-        if let Some(subdomain) = &subdomain
+        if let Some(subdomain) = subdomain
             && let Ok(Some(tenant)) = self.registry.tenant_by_subdomain(subdomain).await
         {
             entry.tenant = Some(tenant.id);

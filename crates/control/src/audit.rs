@@ -12,9 +12,9 @@ use time::OffsetDateTime;
 pub struct AuditView {
     /// Its number.
     pub seq: i64,
-    /// When.
-    #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
+    /// When; nothing where the log doesn't have a moment that could be one.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub at: Option<OffsetDateTime>,
     /// `cli`, `operator`, `signup`, `system` or `outsider`.
     pub actor_kind: String,
     /// Its name.
@@ -33,6 +33,8 @@ pub struct AuditView {
     pub agent: Option<String>,
     /// More.
     pub details: Value,
+    /// Whether it holds what Portero doesn't write: somebody laid hands on it.
+    pub at_fault: bool,
 }
 
 /// What became of following the log.
@@ -86,6 +88,7 @@ impl From<AuditRow> for AuditView {
             address: row.address,
             agent: row.agent,
             details: serde_json::from_str(&row.details).unwrap_or_default(),
+            at_fault: row.is_at_fault,
         }
     }
 }

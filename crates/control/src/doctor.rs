@@ -13,14 +13,17 @@ use crate::{Control, Differences};
 use portero_kernel::with_causes;
 use portero_pg::connect;
 use portero_provisioner::{
+    Prepared,
     fleet::{FleetSchema, left_behind},
-    oldest_tenant_schema,
+    oldest_tenant_schema, prepared_by_tenants,
 };
 use portero_registry::{MIGRATIONS, RegistryError, ServerRow, ServerStatus};
 use schemas::{check_fleet_schema, check_schemas};
 use serde::Serialize;
 use server::check_tenants;
 use spares::check_spares;
+use std::{collections::BTreeSet, sync::Arc};
+use tokio::task::JoinSet;
 
 /// How a check came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -35,7 +38,7 @@ pub enum Health {
 }
 
 /// A check and its outcome.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What was looked at.
     pub name: String,
@@ -62,9 +65,29 @@ impl Check {
     }
 }
 
+/// How much is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// All.
+    All,
+    /// What neither [`Control::overview`] nor [`Control::reconcile`] tells.
+    Rest,
+}
+
 impl Control {
     /// Looks at everything. Checks that need what an earlier one found missing are left out.
     pub async fn doctor(&self) -> Vec<Check> {
+        self.checks(Scope::All).await
+    }
+
+    /// What doesn't work, beside what [`Control::overview`] and [`Control::reconcile`] tell.
+    pub(crate) async fn failing(&self) -> Vec<Check> {
+        let mut checks = self.checks(Scope::Rest).await;
+        checks.retain(|check| check.health == Health::Fail);
+        checks
+    }
+
+    async fn checks(&self, scope: Scope) -> Vec<Check> {
         let mut checks = Vec::new();
         if let Err(error) = self.registry.ping().await {
             checks.push(Check::bad(
@@ -78,7 +101,9 @@ impl Control {
         checks.push(Check::ok("registry", "answers"));
         checks.push(self.check_registry_schema().await);
         checks.push(self.check_bells().await);
-        checks.extend(self.check_jobs().await);
+        if scope == Scope::All {
+            checks.extend(self.check_jobs().await);
+        }
         checks.push(self.check_migrations().await);
         checks.extend(self.check_schemas().await.unwrap_or_else(|error| {
             vec![Check::bad(Health::Fail, "tenants' schema", with_causes(&error), "see the registry's log")]
@@ -98,8 +123,10 @@ impl Control {
             )),
             Ok(servers) => {
                 checks.push(Check::ok("master key", "opens the registry's secrets"));
-                checks.push(check_placement(&servers));
-                self.check_servers(&servers, &mut checks).await;
+                if scope == Scope::All {
+                    checks.push(check_placement(&servers));
+                }
+                self.check_servers(&servers, scope, &mut checks).await;
                 self.check_spares(&servers, &mut checks).await;
             }
         }
@@ -135,20 +162,26 @@ impl Control {
         Ok(vec![check_fleet_schema(&schema), check_schemas(&tenants, oldest_tenant_schema(), newest)])
     }
 
-    async fn check_servers(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
-        match self.reconcile().await {
-            Err(error) => checks.push(Check::bad(
-                Health::Fail,
-                "tenants",
-                with_causes(&error),
-                "see the registry's log",
-            )),
-            Ok(differences) => {
-                for server in servers {
-                    check_server(server, &differences, checks).await;
+    async fn check_servers(&self, servers: &[ServerRow], scope: Scope, checks: &mut Vec<Check>) {
+        let differences = match scope {
+            Scope::Rest => None,
+            Scope::All => match self.reconcile().await {
+                Ok(differences) => Some(Arc::new(differences)),
+                Err(error) => {
+                    let advice = "see the registry's log";
+                    return checks.push(Check::bad(Health::Fail, "tenants", with_causes(&error), advice));
                 }
-            }
+            },
+        };
+        // Side by side: one that doesn't answer is waited for.
+        let mut asked = JoinSet::new();
+        for (place, server) in servers.iter().cloned().enumerate() {
+            let differences = differences.clone();
+            asked.spawn(async move { (place, check_server(&server, differences.as_deref()).await) });
         }
+        let mut told = asked.join_all().await;
+        told.sort_unstable_by_key(|(place, _)| *place);
+        checks.extend(told.into_iter().flat_map(|(_, checks)| checks));
     }
 
     async fn check_spares(&self, servers: &[ServerRow], checks: &mut Vec<Check>) {
@@ -203,32 +236,56 @@ fn check_clones(left: &[String], name: String) -> Check {
     )
 }
 
-async fn check_server(server: &ServerRow, differences: &Differences, checks: &mut Vec<Check>) {
+/// Whether a company's role has a transaction that nobody ends: it holds its locks for ever, and its database when that is to
+/// be purged.
+fn check_prepared(prepared: &[Prepared], name: String) -> Check {
+    if prepared.is_empty() {
+        return Check::ok(name, "no company has a prepared transaction");
+    }
+    let databases: BTreeSet<_> = prepared.iter().map(|one| one.database.as_str()).collect();
+    let databases = databases.into_iter().collect::<Vec<_>>().join(", ");
+    let remedies = prepared.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Check::bad(
+        Health::Warn,
+        name,
+        format!("companies have prepared transactions, which hold up purges and others: {databases}"),
+        format!(
+            "as a superuser, {remedies}; and set max_prepared_transactions to 0, if nothing else needs them"
+        ),
+    )
+}
+
+/// Without `differences`, they are told elsewhere, and so is a server that doesn't answer.
+async fn check_server(server: &ServerRow, differences: Option<&Differences>) -> Vec<Check> {
     let name = |what: &str| format!("{}: {what}", server.name);
     let session = match connect(&server.admin).await {
         Ok(session) => session,
+        Err(_) if differences.is_none() => return Vec::new(),
         Err(error) => {
-            checks.push(Check::bad(
-                Health::Fail,
-                name("connection"),
-                with_causes(&error),
-                "start it, or correct its address",
-            ));
-            return;
+            let advice = "start it, or correct its address";
+            return vec![Check::bad(Health::Fail, name("connection"), with_causes(&error), advice)];
         }
     };
+    let mut checks = Vec::new();
     let see_log = "see the server's log";
     match check_fitness(&session, name).await {
         Ok(fitness) => checks.extend(fitness),
         Err(error) => checks.push(Check::bad(Health::Fail, name("checks"), with_causes(&error), see_log)),
     }
-    match differences.unanswered.get(&server.name) {
-        Some(error) => checks.push(Check::bad(Health::Fail, name("tenants"), error, see_log)),
-        None => checks.extend(check_tenants(&server.name, &differences.findings, name)),
+    if let Some(differences) = differences {
+        match differences.unanswered.get(&server.name) {
+            Some(error) => checks.push(Check::bad(Health::Fail, name("tenants"), error, see_log)),
+            None => checks.extend(check_tenants(&server.name, &differences.findings, name)),
+        }
     }
     checks.push(match left_behind(&session, server.id).await {
         Ok(clones) => check_clones(&clones, name("clones")),
         Err(error) => Check::bad(Health::Fail, name("clones"), with_causes(&error), see_log),
     });
+    checks.push(match prepared_by_tenants(&session).await {
+        Ok(prepared) => check_prepared(&prepared, name("prepared")),
+        Err(error) => Check::bad(Health::Fail, name("prepared"), with_causes(&error), see_log),
+    });
     session.close().await;
+    checks
 }

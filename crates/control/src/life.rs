@@ -240,7 +240,7 @@ impl Control {
     }
 
     /// It is as it was asked to be.
-    async fn nothing_new(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
+    pub(crate) async fn nothing_new(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
         let clock = self.registry.route_clock().await?;
         let change = self.changed(subdomain, clock, 0).await?;
         Ok(Change { already: true, ..change })

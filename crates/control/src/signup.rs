@@ -2,6 +2,7 @@
 //! `confirm.rs` is for where a mail comes before that.
 
 mod confirm;
+mod keyed;
 
 pub use confirm::{Awaited, LetterFacts, WriteLetter};
 
@@ -218,9 +219,10 @@ impl Control {
         form: &SignUp<'_>,
         names: FieldNames,
         look_alike: LookAlike,
+        key: Option<SignUpKey>,
     ) -> Result<SignedUp, SignUpError> {
         let checked = Checked::parse(&self.passwords, form, names).await?;
-        let terms = Terms { look_alikes: look_alike.is_allowed(), ..Terms::default() };
+        let terms = Terms { key, look_alikes: look_alike.is_allowed(), ..Terms::default() };
         let subdomain = checked.subdomain.clone();
         self.begin(checked, &terms, None).await.map_err(|refused| match refused {
             Refused::LookAlike(other) => SignUpError::LookAlike(subdomain, other),

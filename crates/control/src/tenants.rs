@@ -7,7 +7,7 @@ use crate::{
 use portero_kernel::{Refusal, RoleName, SchemaVersion, Subdomain, TenantId, with_causes};
 use portero_pg::Session;
 use portero_provisioner::{ServerError, fence};
-use portero_registry::{RegistryError, ServerRow, TenantRow, TenantStatus};
+use portero_registry::{RegistryError, ServerRow, TenantFilter, TenantRow, TenantStatus};
 use serde::Serialize;
 use std::time::Duration;
 use time::{Date, OffsetDateTime};
@@ -170,18 +170,16 @@ impl Control {
         self.tenant_views(rows).await
     }
 
-    /// The same, of those whose name or subdomain has this in it, in upper or lower case, and that are in this state.
+    /// Up to `limit` of those that are wanted.
     ///
     /// # Errors
     /// The registry.
     pub async fn tenants_found(
         &self,
-        search: Option<&str>,
-        status: Option<&str>,
-        after: Option<&Subdomain>,
+        filter: &TenantFilter<'_>,
         limit: i64,
     ) -> Result<Vec<TenantView>, RegistryError> {
-        let rows = self.registry.tenants_found(search, status, after, limit).await?;
+        let rows = self.registry.tenants_listed(filter, limit).await?;
         self.tenant_views(rows).await
     }
 
@@ -241,6 +239,9 @@ impl Control {
         weight: u8,
     ) -> Result<Change, TenantError> {
         let tenant = self.find(subdomain).await?;
+        if tenant.weight == weight {
+            return self.nothing_new(subdomain).await;
+        }
         let clock = self.registry.tenant_set_weight(tenant.id, weight).await?;
         let clock = clock.ok_or_else(|| TenantError::Changed(subdomain.clone()))?;
         tracing::info!(tenant = %tenant.id, %subdomain, weight, "a tenant has another weight");

@@ -13,13 +13,48 @@ use portero_registry::TenantStatus;
 #[derive(Debug, Clone)]
 pub struct Host(pub HostName);
 
+/// Which hosts a process answers for. The others are another process's, on the same registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doors {
+    /// The apex and the tenants'.
+    All,
+    /// The apex: the control plane.
+    Apex,
+    /// The tenants': the router.
+    Tenants,
+}
+
+impl Doors {
+    /// Whether the apex is answered for.
+    #[must_use]
+    pub const fn has_apex(self) -> bool {
+        !matches!(self, Self::Tenants)
+    }
+
+    /// Whether the tenants' hosts are.
+    #[must_use]
+    pub const fn has_tenants(self) -> bool {
+        !matches!(self, Self::Apex)
+    }
+
+    /// What is answered for a host that another process has.
+    #[must_use]
+    pub fn not_here(self) -> Problem {
+        let (other, this) = if self.has_apex() { ("router", "control") } else { ("control", "router") };
+        Problem::new(Kind::NotServedHere).detail(format!(
+            "this process was started with --only {this}: this host is for one with --only {other}, or without it"
+        ))
+    }
+}
+
 /// Where the stylesheet and its like are, the same on every host.
 pub(crate) const STATIC: &str = "/static/";
 
 /// Reads the host and notes in the request whose door it stands at.
 ///
 /// # Errors
-/// [`Kind::HostInvalid`], [`Kind::TenantNotFound`], [`Kind::TenantMoved`], or the state of the tenant.
+/// [`Kind::HostInvalid`], [`Kind::NotServedHere`], [`Kind::TenantNotFound`], [`Kind::TenantMoved`], or the state of the
+/// tenant.
 pub(crate) fn open(edge: &Edge, request: &HttpRequest) -> Result<(), Problem> {
     match place(edge, request) {
         Ok(here) => {
@@ -51,7 +86,9 @@ fn place(edge: &Edge, request: &HttpRequest) -> Result<Here, Problem> {
     let place = host.place(&edge.site.apex);
     request.extensions_mut().insert(Host(host));
     match place {
-        Place::Apex => Ok(Here::Apex),
+        Place::Apex if edge.doors.has_apex() => Ok(Here::Apex),
+        Place::Tenant(_) if !edge.doors.has_tenants() => Err(edge.doors.not_here()),
+        Place::Apex => Err(edge.doors.not_here()),
         Place::Elsewhere => Err(Problem::new(Kind::TenantNotFound)),
         Place::Tenant(subdomain) => {
             let Some(route) = edge.router.lookup(&subdomain) else {

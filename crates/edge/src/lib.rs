@@ -10,6 +10,7 @@ mod context;
 mod door;
 mod fair_use;
 mod gate;
+mod idempotency;
 mod limits;
 mod operators;
 mod origin;
@@ -22,8 +23,9 @@ pub use body::{Form, Json, MAX_BODY};
 pub use context::{Db, TenantCtx, at_apex, at_tenant};
 pub use door::door;
 pub use fair_use::FairUse;
-pub use gate::Host;
-pub use limits::{Limits, LoginTurn, SignUpTurn};
+pub use gate::{Doors, Host};
+pub use idempotency::idempotency_key;
+pub use limits::{Limits, LoginTurn, NameTurn, SignUpTurn};
 pub use operators::{OPERATORS_LOGIN, OperatorsHost, operators_door};
 pub use problem::{FieldProblem, Kind, Problem};
 pub use refusals::Refusals;
@@ -55,6 +57,8 @@ pub struct Edge {
     pub site: Site,
     /// Where tenants are.
     pub router: Router,
+    /// Which hosts this process answers for.
+    pub doors: Doors,
     /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed; the former on the operators' listener only where it has
     /// names.
     pub trusted_proxies: Vec<IpAddr>,

@@ -49,6 +49,8 @@ kinds! {
     HostInvalid BAD_REQUEST "host-invalid" "The host of this request is not understood",
     /// The operators' listener doesn't answer to this host.
     Misdirected MISDIRECTED_REQUEST "misdirected" "This server does not answer to this host: see PORTERO_ADMIN_HOSTS",
+    /// This process is one half of the platform, and the host is for the other.
+    NotServedHere MISDIRECTED_REQUEST "not-served-here" "Another process of this platform answers for this host",
     /// Nobody has this host.
     TenantNotFound NOT_FOUND "tenant-not-found" "No company is at this address",
     /// Its database is being made.

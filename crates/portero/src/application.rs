@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use portero_admin_api::AdminApi;
 use portero_auth::{MasterKey, Passwords};
 use portero_control::{Control, Rounds, SignUpMode};
-use portero_edge::{Edge, FairUse, Limits, Refusals, Sightings, door, operators_door};
+use portero_edge::{Doors, Edge, FairUse, Limits, Refusals, Sightings, door, operators_door};
 use portero_kernel::{ExposeSecret, SecretString, Site};
 use portero_pg::{Class, classify};
 use portero_provisioner::{Refill, RefillOptions, Worker, WorkerOptions, reap};
@@ -39,6 +39,8 @@ const FIRST_SERVER: &str = "main";
 
 /// What an application is built from.
 pub(crate) struct Plan {
+    /// Which hosts it answers for, and so which half of the work is its own.
+    pub(crate) doors: Doors,
     pub(crate) registry_url: SecretString,
     pub(crate) key: MasterKey,
     pub(crate) site: Site,
@@ -100,7 +102,9 @@ impl Application {
         let name = name(&plan.listener)?;
         let options = RouterOptions {
             name: name.clone(),
-            data_dir: Some(plan.data_dir),
+            // Without tenants' hosts there is nothing to be kept for a start without the registry.
+            data_dir: plan.doors.has_tenants().then_some(plan.data_dir),
+            lends: plan.doors.has_tenants(),
             schema: plan.schema,
             ..RouterOptions::default()
         };
@@ -122,14 +126,17 @@ impl Application {
             per_hour: plan.mails_per_hour,
             apex: plan.site.apex.clone(),
         };
-        let mut background = vec![
-            tokio::spawn(worker.run(stopping.clone(), DRAIN)),
-            tokio::spawn(Rounds::clone(&rounds).run(control.clone(), stopping.clone())),
-            tokio::spawn(control.clone().hear_jobs(stopping.clone())),
-            tokio::spawn(reap(registry.clone(), stopping.clone())),
-            tokio::spawn(refill.run(stopping.clone())),
-            tokio::spawn(mailer.run(stopping.clone())),
-        ];
+        let mut background = Vec::new();
+        if plan.doors.has_apex() {
+            background.extend([
+                tokio::spawn(worker.run(stopping.clone(), DRAIN)),
+                tokio::spawn(Rounds::clone(&rounds).run(control.clone(), stopping.clone())),
+                tokio::spawn(control.clone().hear_jobs(stopping.clone())),
+                tokio::spawn(reap(registry.clone(), stopping.clone())),
+                tokio::spawn(refill.run(stopping.clone())),
+                tokio::spawn(mailer.run(stopping.clone())),
+            ]);
+        }
         if !ready {
             let url = plan.registry_url;
             background.push(tokio::spawn(prepare_later(registry, url, stopping.clone())));
@@ -139,6 +146,7 @@ impl Application {
         let edge = web::Data::new(Edge {
             site: plan.site.clone(),
             router: router.clone(),
+            doors: plan.doors,
             trusted_proxies: plan.trusted_proxies,
             admin_hosts: plan.admin_hosts,
             limits: plan.limits,
@@ -183,6 +191,8 @@ impl Application {
         .disable_signals()
         .listen(plan.listener)?
         .run();
+        let own: fn(&mut web::ServiceConfig) =
+            if plan.doors.has_apex() { operations::configure } else { operations::configure_router };
         let admin = HttpServer::new(move || {
             App::new()
                 .app_data(admin_edge.clone())
@@ -191,7 +201,7 @@ impl Application {
                 .app_data(operations_data.clone())
                 .app_data(mailbox.clone())
                 .wrap(from_fn(operators_door))
-                .configure(operations::configure)
+                .configure(own)
         })
         .workers(1)
         .shutdown_timeout(1)

@@ -52,7 +52,7 @@ enum Command {
     /// Start everything here: PostgreSQL, registry, control plane and router
     Dev(commands::dev::DevArgs),
     /// Serve with a PostgreSQL that is there, by the settings
-    Serve,
+    Serve(commands::serve::ServeArgs),
     /// Look after tenants
     #[command(subcommand)]
     Tenant(commands::tenant::TenantCommand),
@@ -109,11 +109,11 @@ async fn run(cli: Cli, output: Output) -> Result<ExitCode, Failure> {
         })?;
     }
     // A server writes down events; where a person looks on, only what goes wrong.
-    let usual = if matches!(command, Command::Serve) { "info" } else { "warn" };
+    let usual = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
     logging::begin(&settings, cli.global.verbose, cli.global.quiet, usual).map_err(Failure::usage)?;
     match command {
         Command::Dev(args) => commands::dev::run(settings, args, output).await,
-        Command::Serve => commands::serve::run(settings, output).await,
+        Command::Serve(args) => commands::serve::run(settings, args, output).await,
         Command::Tenant(command) => commands::tenant::run(settings, command, output).await,
         Command::Server(command) => commands::server::run(settings, command, output).await,
         Command::Audit(command) => commands::audit::run(settings, command, output).await,

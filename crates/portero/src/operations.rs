@@ -8,7 +8,7 @@ use actix_web::{
 };
 use portero_admin_api::Operator;
 use portero_control::{Control, Rounds};
-use portero_edge::{Edge, Kind, Problem};
+use portero_edge::{Doors, Edge, Kind, Problem};
 use portero_registry::RegistryError;
 use portero_router::{Figures, Router, ServerFigures};
 use portero_web::pages::{Mailbox, ServerBudget};
@@ -34,13 +34,11 @@ pub(crate) struct Operations {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// Adds the routes. The first three are open to whoever reaches the listener: orchestrators and Prometheus ask them, and
-/// they tell no secret, though names of companies. Everything else is for an [`Operator`].
+/// Adds the routes. Those of the process itself are open to whoever reaches the listener: orchestrators and Prometheus ask
+/// them, and they tell no secret, though names of companies. Everything else is for an [`Operator`].
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
     config
-        .route("/healthz", web::get().to(alive))
-        .route("/readyz", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics))
+        .configure(of_the_process)
         .route("/", web::get().to(front))
         .route(portero_web::BUDGET, web::get().to(budget))
         .route(portero_web::SERVERS, web::get().to(servers))
@@ -49,6 +47,22 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         .route("/mailbox/{id}/html", web::get().to(mail_html))
         .configure(portero_web::configure_operators)
         .configure(portero_admin_api::configure);
+}
+
+/// The routes of a process that only routes: nobody can log in there.
+pub(crate) fn configure_router(config: &mut web::ServiceConfig) {
+    config.configure(of_the_process).default_service(web::to(not_here));
+}
+
+fn of_the_process(config: &mut web::ServiceConfig) {
+    config
+        .route("/healthz", web::get().to(alive))
+        .route("/readyz", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics));
+}
+
+async fn not_here() -> Result<HttpResponse, Problem> {
+    Err(Doors::Tenants.not_here())
 }
 
 /// The process answers; nothing else is asked of it.

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 use std::{
+    borrow::Cow,
     fmt,
     io::{self, IsTerminal, Write},
 };
@@ -28,7 +29,7 @@ impl Output {
     /// A line for people; nothing for programs.
     pub(crate) fn line(self, text: impl fmt::Display) {
         if !self.json {
-            put(text);
+            put(visible(&text.to_string()));
         }
     }
 
@@ -36,7 +37,7 @@ impl Output {
     pub(crate) fn progress(self, text: &str) {
         let mut terminal = io::stderr();
         if !self.json && terminal.is_terminal() {
-            let _ = write!(terminal, "\r\x1b[K{text}");
+            let _ = write!(terminal, "\r\x1b[K{}", visible(text));
             let _ = terminal.flush();
         }
     }
@@ -56,10 +57,12 @@ impl Output {
     /// Rows under a heading, each column as wide as its widest cell. Of a text with several lines the first is shown.
     pub(crate) fn table<const N: usize>(self, heading: [&str; N], rows: &[[String; N]]) {
         let width = |text: &str| text.chars().count();
+        let shown = |row: &[String; N]| row.each_ref().map(|cell| visible(first_line(cell)).into_owned());
+        let rows: Vec<[String; N]> = rows.iter().map(shown).collect();
         let mut widths = heading.map(width);
-        for row in rows {
+        for row in &rows {
             for (widest, cell) in widths.iter_mut().zip(row) {
-                *widest = (*widest).max(width(first_line(cell)));
+                *widest = (*widest).max(width(cell));
             }
         }
         let draw = |cells: [&str; N]| {
@@ -71,8 +74,8 @@ impl Output {
             self.line(line.trim_end());
         };
         draw(heading);
-        for row in rows {
-            draw(row.each_ref().map(|cell| first_line(cell)));
+        for row in &rows {
+            draw(row.each_ref().map(String::as_str));
         }
     }
 
@@ -82,7 +85,7 @@ impl Output {
             let error = serde_json::json!({ "error": failure.to_string() });
             eprintln!("{error}");
         } else {
-            eprintln!("portero: {failure}");
+            eprintln!("{}", visible(&format!("portero: {failure}")));
         }
     }
 }
@@ -90,6 +93,24 @@ impl Output {
 /// The first line of a text: PostgreSQL's errors may have more.
 pub(crate) fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
+}
+
+/// A text as a terminal may have it: what would move its cursor or change its colours is written out. Names and reasons are
+/// other people's.
+fn visible(text: &str) -> Cow<'_, str> {
+    let hidden = |one: char| one.is_control() && !matches!(one, '\n' | '\t');
+    if !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for one in text.chars() {
+        if hidden(one) {
+            shown.extend(one.escape_default());
+        } else {
+            shown.push(one);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// A text whose second and further lines begin where the first does, so many letters from the left.
@@ -144,4 +165,16 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// On stdout. Somebody who has closed it reads no more: nothing to fail for.
 fn put(text: impl fmt::Display) {
     let _ = writeln!(io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        assert_eq!(visible("a\u{1b}[2Jb\r\u{9b}c\u{7}"), "a\\u{1b}[2Jb\\r\\u{9b}c\\u{7}");
+        let plain = "Söhne & Co,\tn.º 1\n  second line";
+        assert!(matches!(visible(plain), Cow::Borrowed(same) if same == plain));
+    }
 }

@@ -54,6 +54,7 @@ struct Raw {
     mails_per_hour: Option<u32>,
     login_attempts_per_account: Option<u32>,
     login_per_address_minute: Option<u32>,
+    name_checks_per_address_minute: Option<u32>,
     tenant_requests_per_second: Option<u32>,
     tenant_concurrency: Option<usize>,
     schema_behind: Option<String>,
@@ -96,6 +97,7 @@ pub(crate) struct Settings {
     pub(crate) mails_per_hour: u32,
     pub(crate) login_attempts_per_account: Option<u32>,
     pub(crate) login_per_address_minute: Option<u32>,
+    pub(crate) name_checks_per_address_minute: Option<u32>,
     pub(crate) tenant_requests_per_second: Option<u32>,
     pub(crate) tenant_concurrency: usize,
     pub(crate) schema: SchemaPolicy,
@@ -167,6 +169,9 @@ impl Raw {
                     self.login_attempts_per_account = Some(parse(&key, &value)?);
                 }
                 "LOGIN_PER_ADDRESS_MINUTE" => self.login_per_address_minute = Some(parse(&key, &value)?),
+                "NAME_CHECKS_PER_ADDRESS_MINUTE" => {
+                    self.name_checks_per_address_minute = Some(parse(&key, &value)?);
+                }
                 "TENANT_REQUESTS_PER_SECOND" => {
                     self.tenant_requests_per_second = Some(parse(&key, &value)?);
                 }
@@ -264,6 +269,7 @@ impl Raw {
             mails_per_hour: self.mails_per_hour.unwrap_or(MAILS_PER_HOUR),
             login_attempts_per_account: self.login_attempts_per_account,
             login_per_address_minute: self.login_per_address_minute,
+            name_checks_per_address_minute: self.name_checks_per_address_minute,
             tenant_requests_per_second: self.tenant_requests_per_second,
             tenant_concurrency: self.tenant_concurrency.unwrap_or(TENANT_CONCURRENCY),
             schema: schema(self.schema_behind.as_deref(), self.schema_hold_seconds)?,

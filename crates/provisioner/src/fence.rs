@@ -3,7 +3,8 @@
 
 use crate::{
     ServerError,
-    server::{Door, Mark, create_role, session_in},
+    server::{Door, Mark, create_role},
+    templates::maintenance,
 };
 use portero_kernel::{RoleName, TenantId};
 use portero_pg::{SessionsOf, ident, scram_verifier};
@@ -20,7 +21,7 @@ const END: Duration = Duration::from_secs(10);
 /// # Errors
 /// As PostgreSQL says, or [`ServerError::SessionsLeft`]. On success no session of the role is left that began before.
 pub async fn raise(admin: &Config, role: &RoleName, drain: Duration) -> Result<usize, ServerError> {
-    let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
+    let session = maintenance(admin).await?;
     session.batch_execute(&format!("ALTER ROLE {} NOLOGIN", ident(role.as_str()))).await?;
     let sessions = SessionsOf::Role(role.as_str());
     let cut =
@@ -35,7 +36,7 @@ pub async fn raise(admin: &Config, role: &RoleName, drain: Duration) -> Result<u
 /// # Errors
 /// As PostgreSQL says.
 pub async fn lower(admin: &Config, tenant: TenantId, login: &TenantLogin) -> Result<(), ServerError> {
-    let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
+    let session = maintenance(admin).await?;
     let verifier = scram_verifier(&login.password);
     create_role(&session, &login.role(), Door::Open(&verifier), &[Mark::tenant(tenant)]).await?;
     session.close().await;

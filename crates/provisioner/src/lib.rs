@@ -12,6 +12,7 @@ pub mod fence;
 pub mod fleet;
 pub mod orphans;
 mod points;
+mod prepared;
 mod reaper;
 mod refill;
 mod removal;
@@ -23,6 +24,7 @@ mod workflow;
 pub mod workflows;
 
 pub use catalogue::Catalogue;
+pub use prepared::{Prepared, prepared_by_tenants};
 pub use reaper::reap;
 pub use refill::{Refill, RefillOptions};
 pub use server::{CONNECTION_LIMIT, ServerError, left_of, remove_left};

@@ -4,7 +4,7 @@
 use crate::{
     ServerError,
     removal::{drop_the_database, drop_the_role},
-    server::session_in,
+    templates::maintenance,
 };
 use portero_kernel::{DatabaseName, RoleName, TenantId};
 use portero_pg::{Session, database_mark};
@@ -19,7 +19,7 @@ pub async fn drop_database(
     database: &DatabaseName,
     tenant: TenantId,
 ) -> Result<bool, ServerError> {
-    let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
+    let session = maintenance(admin).await?;
     let dropped = drop_marked_database(&session, admin, database, tenant).await;
     session.close().await;
     dropped
@@ -30,7 +30,7 @@ pub async fn drop_database(
 /// # Errors
 /// As [`drop_database`].
 pub async fn drop_role(admin: &Config, role: &RoleName, tenant: TenantId) -> Result<bool, ServerError> {
-    let session = session_in(admin, admin.get_dbname().unwrap_or("postgres")).await?;
+    let session = maintenance(admin).await?;
     let dropped = drop_marked_role(&session, admin, role, tenant).await;
     session.close().await;
     dropped

@@ -5,6 +5,7 @@
 
 use crate::{
     ServerError, points,
+    prepared::{Prepared, prepared_by_tenants},
     server::{Found, Mark, find_database, find_role, session_in},
     templates::maintenance,
 };
@@ -70,7 +71,46 @@ pub(crate) async fn drop_the_database(
     database: &DatabaseName,
 ) -> Result<()> {
     let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database.as_str()));
-    Ok(unhindered(session, admin, &statement).await?)
+    match unhindered(session, admin, &statement).await {
+        Ok(()) => Ok(()),
+        Err(hindered) => {
+            Err(name_prepared(session, hindered.into(), |one| one.database == database.as_str()).await)
+        }
+    }
+}
+
+/// Drops a database that is no tenant's, over this session alone: it doesn't wait long for a lock, ends the sessions of
+/// tenants' roles that have one on the database, and tries again.
+pub(crate) async fn drop_by_name(session: &Session, database: &str) -> Result<()> {
+    let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", ident(database));
+    let mut tries = 1..TRIES;
+    session.batch_execute("SET lock_timeout = '500ms'").await?;
+    let dropped = loop {
+        match session.batch_execute(&statement).await {
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && tries.next().is_some() => {
+                free(session, database).await?;
+            }
+            outcome => break outcome,
+        }
+    };
+    session.batch_execute("RESET lock_timeout").await?;
+    Ok(dropped?)
+}
+
+/// Ends the sessions of tenants' roles that hold a lock on a database: each can have one on any, for as long as it leaves a
+/// transaction open.
+async fn free(session: &Session, database: &str) -> Result<()> {
+    session
+        .execute(
+            "SELECT pg_terminate_backend(l.pid, 5000) FROM pg_catalog.pg_locks l
+             JOIN pg_catalog.pg_database d ON d.oid = l.objid
+             JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+             WHERE l.locktype = 'object' AND l.classid = 'pg_catalog.pg_database'::regclass AND d.datname = $1
+               AND a.usename ~ '^t_[0-9a-f]{32}$'",
+            &[&database],
+        )
+        .await?;
+    Ok(())
 }
 
 /// Drops a role, whoever's it is.
@@ -85,9 +125,29 @@ pub(crate) async fn drop_the_role(session: &Session, admin: &Config, role: &Role
             {
                 disown(session, admin, role).await?;
             }
-            outcome => return Ok(outcome?),
+            Err(hindered) => return Err(name_prepared(session, hindered.into(), |_| true).await),
+            Ok(()) => return Ok(()),
         }
     }
+}
+
+/// What held something up for too long, with the prepared transactions named that may: they have no session that could be
+/// ended.
+async fn name_prepared(
+    session: &Session,
+    error: ServerError,
+    may: impl Fn(&Prepared) -> bool,
+) -> ServerError {
+    let ServerError::Postgres(told) = &error else { return error };
+    if !matches!(told.code(), Some(&SqlState::OBJECT_IN_USE | &SqlState::LOCK_NOT_AVAILABLE)) {
+        return error;
+    }
+    let mut prepared = prepared_by_tenants(session).await.unwrap_or_default();
+    prepared.retain(may);
+    if prepared.is_empty() {
+        return error;
+    }
+    ServerError::Prepared(prepared.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
 /// Takes from a role whatever it was granted, in every database that mentions it.

@@ -20,6 +20,9 @@ pub enum ServerError {
     /// A database or role of that name is somebody else's: never adopted, never dropped.
     #[error("{0} exists and bears another mark")]
     Foreign(String),
+    /// It is held by transactions that no session has: each is ended by the statement named, or by whoever prepared it.
+    #[error("prepared transactions hold on to it: as a superuser, {0}")]
+    Prepared(String),
     /// An earlier session of a job was told to end and is still there.
     #[error("an earlier session of this job doesn't end")]
     EarlierSession,
@@ -46,7 +49,7 @@ impl ServerError {
             Self::Postgres(error) if error.code() == Some(&SqlState::OBJECT_IN_USE) => true,
             Self::Postgres(error) => !matches!(classify(error), Class::Other),
             Self::Foreign(_) => false,
-            Self::SessionsLeft(_) | Self::EarlierSession => true,
+            Self::SessionsLeft(_) | Self::EarlierSession | Self::Prepared(_) => true,
         }
     }
 }

@@ -11,7 +11,7 @@
 //! connections: `grants` and `role` set those for each tenant.
 
 use crate::{
-    Catalogue, ServerError,
+    Catalogue, ServerError, removal,
     server::{HARDENING, session_in},
 };
 use portero_kernel::{SchemaVersion, ServerId};
@@ -193,8 +193,7 @@ pub(crate) async fn drop(session: &Session, name: &str) -> Result<(), ServerErro
     if row.get(0) {
         session.batch_execute(&format!("ALTER DATABASE {database} IS_TEMPLATE false")).await?;
     }
-    session.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
-    Ok(())
+    removal::drop_by_name(session, name).await
 }
 
 /// Portero's own session in the server's maintenance database.

@@ -9,6 +9,7 @@ use portero_auth::Chain;
 use portero_kernel::TenantId;
 use serde_json::Value;
 use std::{
+    cell::Cell,
     net::IpAddr,
     sync::{
         Arc,
@@ -16,7 +17,7 @@ use std::{
     },
 };
 use time::OffsetDateTime;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
 /// Characters of a user agent that are kept.
@@ -150,8 +151,8 @@ pub(crate) struct Note {
 pub struct AuditRow {
     /// Its number: 1, 2, 3 …
     pub seq: i64,
-    /// When, by the registry's clock.
-    pub at: OffsetDateTime,
+    /// When, by the registry's clock; nothing where the table has no moment that could be one.
+    pub at: Option<OffsetDateTime>,
     /// `cli`, `operator`, `signup`, `system` or `outsider`.
     pub actor_kind: String,
     /// Its name; empty where it has none.
@@ -170,6 +171,9 @@ pub struct AuditRow {
     pub agent: Option<String>,
     /// More, as JSON, to the byte as it was written.
     pub details: String,
+    /// Whether it holds what no entry holds, nothing where something must be for instance: whoever owns the table can
+    /// write that, and Portero doesn't. What can't be read of it is empty here.
+    pub is_at_fault: bool,
     pub(crate) hash: Vec<u8>,
     pub(crate) seal: Vec<u8>,
 }
@@ -191,28 +195,48 @@ pub struct AuditFilter {
     pub before: Option<i64>,
 }
 
+/// Reads a row as it may be, not as it should be.
+struct Wary<'a> {
+    row: &'a Row,
+    faults: Cell<bool>,
+}
+
+impl<'a> Wary<'a> {
+    /// A column, or nothing where there is none of this kind.
+    fn get<T: FromSql<'a> + Default>(&self, column: &str) -> T {
+        self.row.try_get(column).unwrap_or_else(|_| {
+            self.faults.set(true);
+            T::default()
+        })
+    }
+}
+
 impl AuditRow {
+    /// A row of columns as [`Registry::audit_rows`] reads them.
     pub(crate) fn from_row(row: &Row) -> Self {
-        Self {
-            seq: row.get("seq"),
-            at: row.get("at"),
-            actor_kind: row.get("actor_kind"),
-            actor: row.get("actor"),
-            verb: row.get("verb"),
-            outcome: row.get("outcome"),
-            tenant: row.get::<_, Option<Uuid>>("tenant_id").map(TenantId::from),
-            subdomain: row.get("subdomain"),
-            address: row.get("address"),
-            agent: row.get("agent"),
-            details: row.get("details"),
-            hash: row.get("hash"),
-            seal: row.get("seal"),
-        }
+        let wary = Wary { row, faults: Cell::new(false) };
+        let read = Self {
+            seq: wary.get("seq"),
+            at: wary.get("at"),
+            actor_kind: wary.get("actor_kind"),
+            actor: wary.get("actor"),
+            verb: wary.get("verb"),
+            outcome: wary.get("outcome"),
+            tenant: wary.get::<Option<Uuid>>("tenant_id").map(TenantId::from),
+            subdomain: wary.get("subdomain"),
+            address: wary.get("address"),
+            agent: wary.get("agent"),
+            details: wary.get("details"),
+            is_at_fault: false,
+            hash: wary.get("hash"),
+            seal: wary.get("seal"),
+        };
+        Self { is_at_fault: wary.faults.get() || read.at.is_none(), ..read }
     }
 
     /// The link that belongs to this row after that one: over everything that it says.
     pub(crate) fn link(&self, before: &[u8; 32]) -> [u8; 32] {
-        let micros = self.at.unix_timestamp_nanos() / 1000;
+        let micros = self.at.map_or(0, |at| at.unix_timestamp_nanos() / 1000);
         let tenant = self.tenant.map(|tenant| tenant.uuid().to_string());
         let [tenant, subdomain, address, agent] =
             [&tenant, &self.subdomain, &self.address, &self.agent].map(there_or_not);
@@ -308,8 +332,8 @@ impl Registry {
             .query_one("SELECT seq, hash, clock_timestamp() AS at FROM audit_head FOR UPDATE", &[])
             .await?;
         let mut row = AuditRow {
-            seq: head.get::<_, i64>("seq") + 1,
-            at: head.get("at"),
+            seq: head.try_get::<_, i64>("seq")?.saturating_add(1),
+            at: Some(head.get("at")),
             actor_kind: entry.actor.kind().to_owned(),
             actor: entry.actor.name(),
             verb: entry.verb.to_owned(),
@@ -319,10 +343,11 @@ impl Registry {
             address: entry.actor.address(),
             agent: entry.actor.agent(),
             details: entry.details.to_string(),
+            is_at_fault: false,
             hash: Vec::new(),
             seal: Vec::new(),
         };
-        let link = row.link(&link_of(head.get("hash")));
+        let link = row.link(&link_of(head.try_get("hash")?));
         row.hash = link.to_vec();
         row.seal = self.chain.seal(row.seq, &link).to_vec();
         txn.execute(
@@ -359,7 +384,8 @@ impl Registry {
             .client()
             .await?
             .query(
-                "SELECT seq, at, actor_kind, actor, verb, outcome, tenant_id, subdomain, address, agent,
+                "SELECT seq, CASE WHEN at >= '0001-01-01 00:00Z' AND at < '10000-01-01 00:00Z' THEN at END AS at,
+                        actor_kind, actor, verb, outcome, tenant_id, subdomain, address, agent,
                         details::text AS details, hash, seal
                  FROM audit
                  WHERE ($1::text IS NULL OR subdomain = $1) AND ($2::text IS NULL OR actor = $2)

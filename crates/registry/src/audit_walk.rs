@@ -57,6 +57,9 @@ pub enum AuditFault {
     /// A number that is there twice, or comes before the first.
     #[error("row {0} is there more than once, or stands where none should")]
     Extra(i64),
+    /// It holds what no entry holds: nothing where something must be, or a moment without end.
+    #[error("row {0} holds what no entry of the log can hold")]
+    Unreadable(i64),
     /// It doesn't follow from the one before.
     #[error("row {0} was changed, moved or put in")]
     Changed(i64),
@@ -71,7 +74,8 @@ pub enum AuditFault {
         /// The head.
         head: i64,
     },
-    /// The row that says where the log ends isn't there: it is written with the registry's tables, and never taken away.
+    /// The row that says where the log ends isn't there, or says nothing: it is written with the registry's tables, and
+    /// never taken away.
     #[error("the log's head is missing")]
     NoHead,
     /// It isn't the log that it was.
@@ -105,6 +109,9 @@ impl Walk<'_> {
         }
         if row.seq < number {
             return Err(AuditFault::Extra(row.seq));
+        }
+        if row.is_at_fault {
+            return Err(AuditFault::Unreadable(number));
         }
         let link = row.link(&self.head.hash);
         if row.hash != link {
@@ -161,7 +168,8 @@ impl Registry {
         while fault.is_none() {
             let rows = txn
                 .query(
-                    "SELECT seq, at, actor_kind, actor, verb, outcome, tenant_id, subdomain, address, agent,
+                    "SELECT seq, CASE WHEN at >= '0001-01-01 00:00Z' AND at < '10000-01-01 00:00Z' THEN at END AS at,
+                            actor_kind, actor, verb, outcome, tenant_id, subdomain, address, agent,
                             details::text AS details, hash, seal
                      FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2",
                     &[&after, &PART],
@@ -175,7 +183,9 @@ impl Registry {
         if fault.is_none() {
             let count = txn.query_one("SELECT count(*) FROM audit", &[]).await?.get(0);
             let told = txn.query_opt("SELECT seq, hash FROM audit_head", &[]).await?;
-            let told = told.map(|row| AuditHead { seq: row.get(0), hash: link_of(row.get(1)) });
+            let told = told.and_then(|row| {
+                Some(AuditHead { seq: row.try_get(0).ok()?, hash: link_of(row.try_get(1).ok()?) })
+            });
             fault = told.map_or(Some(AuditFault::NoHead), |told| walk.end(count, told).err());
         }
         txn.rollback().await?;

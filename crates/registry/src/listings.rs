@@ -1,10 +1,10 @@
 //! Tenants and jobs in pages, as operators look through them: filtered, sorted, and gone on from by key.
 
 use crate::{JobStatus, Registry, Result, TenantRow};
-use portero_kernel::{JobId, ServerId, TenantId};
+use portero_kernel::{JobId, ServerId, Subdomain, TenantId};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 /// The order of a list of tenants.
@@ -32,11 +32,14 @@ pub struct TenantFilter<'a> {
     pub order: TenantOrder,
     /// Those after this one.
     pub after: Option<TenantId>,
+    /// Those whose subdomain comes after this, whoever has it.
+    pub beyond: Option<&'a Subdomain>,
 }
 
 const WANTED: &str = "($1 = '' OR strpos(subdomain, lower($1)) > 0 OR strpos(lower(name), lower($1)) > 0
         OR id = $6 OR db_name = $1)
-    AND ($2::text IS NULL OR status = $2) AND ($3::uuid IS NULL OR server_id = $3)";
+    AND ($2::text IS NULL OR status = $2) AND ($3::uuid IS NULL OR server_id = $3)
+    AND ($7::text IS NULL OR subdomain > $7)";
 const BY_SUBDOMAIN: &str =
     " AND ($4::uuid IS NULL OR subdomain > (SELECT subdomain FROM tenants WHERE id = $4))
     ORDER BY subdomain LIMIT $5";
@@ -131,8 +134,10 @@ impl Registry {
         };
         let id = Uuid::parse_str(filter.search).ok();
         let (server, after) = (filter.server.map(ServerId::uuid), filter.after.map(TenantId::uuid));
-        self.tenants_where(WANTED, order, &[&filter.search, &filter.status, &server, &after, &limit, &id])
-            .await
+        let beyond = filter.beyond.map(Subdomain::as_str);
+        let params: [&(dyn ToSql + Sync); 7] =
+            [&filter.search, &filter.status, &server, &after, &limit, &id, &beyond];
+        self.tenants_where(WANTED, order, &params).await
     }
 
     /// Up to `limit` jobs, the newest first.

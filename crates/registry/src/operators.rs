@@ -131,15 +131,10 @@ impl Registry {
         session: &[u8; 32],
         lasts: Duration,
     ) -> Result<()> {
-        self.client()
-            .await?
-            .execute(
-                "WITH over AS (DELETE FROM operator_sessions WHERE expires_at <= now())
-                 INSERT INTO operator_sessions (digest, operator_id, expires_at)
-                 VALUES ($1, $2, now() + make_interval(secs => $3))",
-                &[&session.as_slice(), &operator.uuid(), &lasts.as_secs_f64()],
-            )
-            .await?;
+        let sql = "WITH over AS (DELETE FROM operator_sessions WHERE expires_at <= now())
+                   INSERT INTO operator_sessions (digest, operator_id, expires_at)
+                   VALUES ($1, $2, now() + make_interval(secs => $3)) RETURNING digest";
+        self.operator_change(sql, &[&session.as_slice(), &operator.uuid(), &lasts.as_secs_f64()]).await?;
         Ok(())
     }
 

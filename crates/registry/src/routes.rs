@@ -47,7 +47,7 @@ pub struct FormerName {
 pub struct RouteChange {
     /// Whose.
     pub tenant: TenantId,
-    /// What it is now; nothing where the tenant is gone.
+    /// What it is now; nothing where the tenant is gone, or its making is being undone.
     pub route: Option<RouteRow>,
     /// How long ago it changed, by the registry's clock.
     pub age: Duration,
@@ -76,6 +76,15 @@ const COLUMNS: &str =
           WHERE f.tenant_id = t.id AND f.redirects_until > now() ORDER BY f.subdomain) AS former,
     ARRAY(SELECT f.redirects_until FROM former_subdomains f
           WHERE f.tenant_id = t.id AND f.redirects_until > now() ORDER BY f.subdomain) AS former_until";
+
+/// One whose making is being undone has no route any more: its name is on its way to be free again, or waits for a person.
+/// No such job goes forward again, so routers may forget it for good.
+const IS_SHOWN: &str = "NOT (t.status = 'provisioning' AND EXISTS
+    (SELECT FROM jobs j
+     WHERE j.tenant_id = t.id AND j.kind = 'create_tenant'
+       AND (j.status IN ('undoing', 'undone', 'abandoned')
+            OR j.status = 'stuck'
+               AND EXISTS (SELECT FROM job_steps s WHERE s.job_id = j.id AND s.status = 'undoing'))))";
 
 impl RouteRow {
     fn from_row(row: &Row) -> Result<Self> {
@@ -115,7 +124,8 @@ pub(crate) fn weight_of(row: &Row) -> Result<u8> {
 }
 
 impl Registry {
-    /// All routes, and the clock value they were read at. One that can't be read is left out, and logged.
+    /// All routes, and the clock value they were read at. One that can't be read is left out, and logged; so is, without a
+    /// word, one whose making is being undone.
     ///
     /// # Errors
     /// The registry.
@@ -124,7 +134,7 @@ impl Registry {
         // One snapshot for both statements: a change is either in the rows or after the clock.
         let txn = client.snapshot().await?;
         let clock = txn.query_one("SELECT value FROM route_clock", &[]).await?.get(0);
-        let sql = ["SELECT ", COLUMNS, " FROM tenants t"].concat();
+        let sql = ["SELECT ", COLUMNS, " FROM tenants t WHERE ", IS_SHOWN].concat();
         // Row by row: all of them at once, as the wire has them, are several times their size in memory.
         let mut rows = pin!(txn.query_raw(&sql, NOTHING).await?);
         let mut routes = Vec::new();
@@ -140,7 +150,7 @@ impl Registry {
     /// # Errors
     /// The registry.
     pub async fn route_of(&self, tenant: TenantId) -> Result<Option<RouteRow>> {
-        let sql = ["SELECT ", COLUMNS, " FROM tenants WHERE id = $1"].concat();
+        let sql = ["SELECT ", COLUMNS, " FROM tenants t WHERE t.id = $1 AND ", IS_SHOWN].concat();
         let row = self.client().await?.query_opt(&sql, &[&tenant.uuid()]).await?;
         row.as_ref().map(RouteRow::from_row).transpose()
     }
@@ -166,8 +176,9 @@ impl Registry {
                  LEFT JOIN (SELECT tenant_id, max(clock) AS at, max(changed_at) AS changed_at
                             FROM route_log WHERE clock > $1 GROUP BY tenant_id) log
                      ON true
-                 LEFT JOIN tenants t ON t.id = log.tenant_id
-                 ORDER BY log.at",
+                 LEFT JOIN tenants t ON t.id = log.tenant_id AND ",
+                    IS_SHOWN,
+                    " ORDER BY log.at",
                 ]
                 .concat(),
                 &[&clock],

@@ -120,8 +120,12 @@ impl Registry {
     pub async fn server_set_status(&self, id: ServerId, status: ServerStatus) -> Result<()> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
-        txn.execute("UPDATE servers SET status = $2 WHERE id = $1", &[&id.uuid(), &status.as_str()]).await?;
-        self.note_in_txn(&txn, None).await?;
+        // Also where it has the status: whoever set it may not have waited.
+        txn.execute("SELECT FROM servers WHERE id = $1 FOR NO KEY UPDATE", &[&id.uuid()]).await?;
+        let sql = "UPDATE servers SET status = $2 WHERE id = $1 AND status <> $2";
+        if txn.execute(sql, &[&id.uuid(), &status.as_str()]).await? == 1 {
+            self.note_in_txn(&txn, None).await?;
+        }
         txn.commit().await?;
         Ok(())
     }

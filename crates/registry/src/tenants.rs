@@ -201,28 +201,6 @@ impl Registry {
         rows.iter().map(TenantRow::from_row).collect()
     }
 
-    /// The same, of those whose name or subdomain has this in it, and that are in this state.
-    ///
-    /// # Errors
-    /// The registry.
-    pub async fn tenants_found(
-        &self,
-        search: Option<&str>,
-        status: Option<&str>,
-        after: Option<&Subdomain>,
-        limit: i64,
-    ) -> Result<Vec<TenantRow>> {
-        let sql = select_where(
-            COLUMNS,
-            "subdomain > $1
-             AND ($2::text IS NULL OR position(lower($2) IN lower(name)) > 0 OR position(lower($2) IN subdomain) > 0)
-             AND ($3::text IS NULL OR status = $3) ORDER BY subdomain LIMIT $4",
-        );
-        let after = after.map_or("", Subdomain::as_str);
-        let rows = self.client().await?.query(&sql, &[&after, &search, &status, &limit]).await?;
-        rows.iter().map(TenantRow::from_row).collect()
-    }
-
     /// How many tenants there are in each state.
     ///
     /// # Errors
@@ -290,13 +268,14 @@ impl Registry {
         let txn = client.transaction().await?;
         lease.check_in_txn(&txn).await?;
         let changed = txn
-            .execute(
-                "UPDATE tenants SET status = 'active' WHERE id = $1 AND status = 'provisioning'",
+            .query_opt(
+                "UPDATE tenants SET status = 'active' WHERE id = $1 AND status = 'provisioning' RETURNING subdomain",
                 &[&id.uuid()],
             )
             .await?;
-        if changed == 1 {
+        if let Some(row) = changed {
             route_changed_in_txn(&txn, id).await?;
+            self.note_end_in_txn(&txn, "tenant.made", id, row.get(0)).await?;
         }
         txn.commit().await?;
         Ok(())

@@ -355,6 +355,9 @@ impl Leases {
                 router.registry.give_up_connections();
             }
         }
+        if !router.options.lends {
+            return false;
+        }
         while let Some(ended) = self.fencing.try_join_next() {
             self.fenced.extend(ended.ok().flatten());
         }

@@ -83,6 +83,9 @@ use tokio::{
 pub struct RouterOptions {
     /// Its name, for people.
     pub name: String,
+    /// Whether it lends connections. One that doesn't knows the routes and how the servers are, takes no part of their
+    /// connections, and is no router to wait for.
+    pub lends: bool,
     /// Where it keeps its last snapshot of the routes, and its id. Without one it can't start while the registry is away.
     pub data_dir: Option<PathBuf>,
     /// How long a request waits for a connection before it is [`AcquireError::Busy`].
@@ -99,6 +102,7 @@ impl Default for RouterOptions {
     fn default() -> Self {
         Self {
             name: "router".to_owned(),
+            lends: true,
             data_dir: None,
             deadline: Duration::from_secs(3),
             login: Duration::from_secs(3),

@@ -102,6 +102,7 @@ impl AppBuilder {
                 ("PORTERO_ADMIN_LISTEN", "127.0.0.1:0"),
                 ("PORTERO_SIGNUP_PER_ADDRESS_HOUR", "0"),
                 ("PORTERO_LOGIN_PER_ADDRESS_MINUTE", "0"),
+                ("PORTERO_NAME_CHECKS_PER_ADDRESS_MINUTE", "0"),
                 ("PORTERO_LOGIN_ATTEMPTS_PER_ACCOUNT", "0"),
                 ("PORTERO_TENANT_REQUESTS_PER_SECOND", "0"),
                 ("PORTERO_TENANT_CONCURRENCY", "0"),
@@ -169,7 +170,7 @@ impl TestApp {
     /// # Panics
     /// If it doesn't come up.
     pub async fn boot(&mut self) {
-        self.process = Some(serve(&self.env, &self.http, &self.operators).await);
+        self.process = Some(serve(&self.env, None, &self.http, &self.operators).await);
     }
 
     /// Starts another process on the same registry, with a data directory of its own and without failpoints.
@@ -177,7 +178,15 @@ impl TestApp {
     /// # Panics
     /// If it doesn't come up.
     pub async fn sibling(&self) -> Sibling {
-        self.sibling_at(&self.env["PORTERO_REGISTRY_URL"], &data_dir()).await
+        self.sibling_at(&self.env["PORTERO_REGISTRY_URL"], &data_dir(), None).await
+    }
+
+    /// The same, of which this half alone runs: `control` or `router`.
+    ///
+    /// # Panics
+    /// If it doesn't come up.
+    pub async fn sibling_only(&self, half: &str) -> Sibling {
+        self.sibling_at(&self.env["PORTERO_REGISTRY_URL"], &data_dir(), Some(half)).await
     }
 
     /// The same, with this data directory.
@@ -185,7 +194,7 @@ impl TestApp {
     /// # Panics
     /// If it doesn't come up.
     pub async fn sibling_in(&self, data_dir: &Path) -> Sibling {
-        self.sibling_at(&self.env["PORTERO_REGISTRY_URL"], &data_dir.to_string_lossy()).await
+        self.sibling_at(&self.env["PORTERO_REGISTRY_URL"], &data_dir.to_string_lossy(), None).await
     }
 
     /// The same, without the proxy that this one's way to the registry may lead through.
@@ -193,16 +202,16 @@ impl TestApp {
     /// # Panics
     /// If it doesn't come up.
     pub async fn direct_sibling(&self) -> Sibling {
-        self.sibling_at(&self.url, &data_dir()).await
+        self.sibling_at(&self.url, &data_dir(), None).await
     }
 
-    async fn sibling_at(&self, registry: &str, data_dir: &str) -> Sibling {
+    async fn sibling_at(&self, registry: &str, data_dir: &str, half: Option<&str>) -> Sibling {
         let mut env = self.env.clone();
         env.insert("PORTERO_REGISTRY_URL".to_owned(), registry.to_owned());
         env.remove("FAILPOINTS");
         env.insert("PORTERO_DATA_DIR".to_owned(), data_dir.to_owned());
         let (http, operators) = (Http::public(), Http::operators());
-        let process = serve(&env, &http, &operators).await;
+        let process = serve(&env, half, &http, &operators).await;
         Sibling { process, http, operators }
     }
 
@@ -527,7 +536,8 @@ pub struct Sibling {
     pub process: Process,
     /// The way to its public listener.
     pub http: Http,
-    operators: Http,
+    /// The way to its operators' listener.
+    pub operators: Http,
 }
 
 impl Sibling {
@@ -540,8 +550,10 @@ impl Sibling {
     }
 }
 
-async fn serve(env: &BTreeMap<String, String>, http: &Http, operators: &Http) -> Process {
-    let mut process = Process::spawn(&["serve", "--json"], env);
+async fn serve(env: &BTreeMap<String, String>, half: Option<&str>, http: &Http, operators: &Http) -> Process {
+    let mut args = vec!["serve", "--json"];
+    args.extend(half.into_iter().flat_map(|half| ["--only", half]));
+    let mut process = Process::spawn(&args, env);
     let greeting = process.greeting().await;
     for (http, key) in [(http, "listen"), (operators, "admin_listen")] {
         let address = greeting[key].as_str().and_then(|text| text.parse().ok());

@@ -1,7 +1,9 @@
-//! The reconciler's rounds: it looks every few minutes, and what it last found is there to be shown at once.
+//! The reconciler's rounds: it looks every few minutes, the doctor's other checks beside it, and what they last found is
+//! there to be shown at once.
 
-use crate::{Control, Differences};
+use crate::{Check, Control, Differences};
 use portero_kernel::with_causes;
+use portero_registry::RegistryError;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -21,6 +23,8 @@ pub struct LastRound {
     pub at: OffsetDateTime,
     /// What it found.
     pub differences: Arc<Differences>,
+    /// The doctor's checks that failed, beside what is told of jobs, of differences, and of servers that don't answer.
+    pub failing: Arc<[Check]>,
 }
 
 /// The rounds of this process. Cheap to clone.
@@ -34,10 +38,14 @@ impl Rounds {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes what somebody has just found.
-    pub fn note(&self, differences: Differences) {
-        let round = LastRound { at: OffsetDateTime::now_utc(), differences: Arc::new(differences) };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(round);
+    /// Goes one round now, for somebody who wants to see what it finds.
+    ///
+    /// # Errors
+    /// The registry; what was found last is still what was found last.
+    pub async fn go(&self, control: &Control) -> Result<(), RegistryError> {
+        let (differences, failing) = tokio::join!(control.reconcile(), control.failing());
+        self.tell(differences?, failing);
+        Ok(())
     }
 
     /// Goes round until told to stop.
@@ -50,17 +58,16 @@ impl Rounds {
             }
             tokio::select! {
                 _ = stop.changed() => return,
-                found = control.reconcile() => match found {
-                    Ok(differences) => self.tell(differences),
-                    Err(error) => tracing::warn!(error = with_causes(&error), "the servers could not be compared with the registry"),
+                gone = self.go(&control) => if let Err(error) = gone {
+                    tracing::warn!(error = with_causes(&error), "the servers could not be compared with the registry");
                 }
             }
             pause = EVERY;
         }
     }
 
-    /// A finding is logged when it is new, and not in every round.
-    fn tell(&self, differences: Differences) {
+    /// Keeps what was found. What is new in it is logged, and not in every round again.
+    fn tell(&self, differences: Differences, failing: Vec<Check>) {
         let last = self.last();
         let old = last.as_ref().map(|last| last.differences.findings.as_slice()).unwrap_or_default();
         for finding in differences.findings.iter().filter(|finding| !old.contains(finding)) {
@@ -71,6 +78,12 @@ impl Rounds {
                 "the server is not as the registry says: portero doctor"
             );
         }
-        self.note(differences);
+        let known = |check: &Check| last.as_ref().is_some_and(|last| last.failing.contains(check));
+        for check in failing.iter().filter(|check| !known(check)) {
+            tracing::warn!(check = check.name, found = check.found, "a check fails: portero doctor");
+        }
+        let (differences, failing) = (Arc::new(differences), failing.into());
+        let round = LastRound { at: OffsetDateTime::now_utc(), differences, failing };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(round);
     }
 }

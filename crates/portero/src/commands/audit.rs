@@ -79,10 +79,10 @@ fn list(entries: &[AuditView], output: Output) {
             let who = if entry.actor.is_empty() { &entry.actor_kind } else { &entry.actor };
             [
                 entry.seq.to_string(),
-                moment(entry.at),
+                entry.at.map(moment).unwrap_or_default(),
                 who.clone(),
                 entry.verb.clone(),
-                entry.outcome.clone(),
+                if entry.at_fault { "at fault".to_owned() } else { entry.outcome.clone() },
                 entry.subdomain.clone().unwrap_or_default(),
                 entry.address.clone().unwrap_or_default(),
                 entry.details.to_string(),
@@ -93,6 +93,9 @@ fn list(entries: &[AuditView], output: Output) {
         return output.line("There are no such entries.");
     }
     output.table(["NUMBER", "WHEN", "WHO", "WHAT", "OUTCOME", "TENANT", "FROM", "DETAILS"], &rows);
+    if entries.iter().any(|entry| entry.at_fault) {
+        output.line("What is at fault was not written by Portero: see `portero audit verify`.");
+    }
 }
 
 fn since(text: &str) -> anyhow::Result<OffsetDateTime> {

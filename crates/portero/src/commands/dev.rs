@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use portero_auth::MasterKey;
 use portero_devpg::{Binaries, Cluster, ClusterOptions, DevPgError};
-use portero_edge::{FairUse, Limits};
+use portero_edge::{Doors, FairUse, Limits};
 use portero_kernel::{ExposeSecret, HostName, SecretString, Site};
 use portero_pg::{connect, hardened, ident, literal, scram_verifier};
 use portero_web::pages::Mailbox;
@@ -102,6 +102,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
     let outcome = async {
         let (url, key) = prepared?;
         let application = Application::build(Plan {
+            doors: Doors::All,
             registry_url: url,
             data_dir: data_dir.clone(),
             key,
@@ -120,6 +121,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
             limits: Limits::new(
                 settings.signup_per_address_hour.unwrap_or(0),
                 settings.login_per_address_minute.unwrap_or(0),
+                settings.name_checks_per_address_minute.unwrap_or(0),
             ),
             fair_use: FairUse::new(
                 settings.tenant_requests_per_second.unwrap_or(0),

@@ -53,7 +53,7 @@ pub(crate) enum TenantCommand {
         /// Its subdomain
         subdomain: String,
         /// Why, for whoever looks at it later
-        #[arg(long)]
+        #[arg(long, value_parser = reason)]
         reason: Option<String>,
         /// How long requests under way may take to end before they are cut
         #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=600))]
@@ -156,16 +156,17 @@ async fn create(
     no_wait: bool,
     output: Output,
 ) -> Result<ExitCode, Failure> {
-    let signed_up = direct.control.create_tenant(form, FieldNames::COMMAND, look_alike).await.map_err(
-        |error| match error {
-            SignUpError::Invalid(errors) => {
-                let lines: Vec<_> =
-                    errors.iter().map(|error| format!("{} {}", error.field, error.refusal)).collect();
-                Failure::usage(anyhow!("{}", lines.join("; ")))
+    let signed_up =
+        direct.control.create_tenant(form, FieldNames::COMMAND, look_alike, None).await.map_err(|error| {
+            match error {
+                SignUpError::Invalid(errors) => {
+                    let lines: Vec<_> =
+                        errors.iter().map(|error| format!("{} {}", error.field, error.refusal)).collect();
+                    Failure::usage(anyhow!("{}", lines.join("; ")))
+                }
+                error => Failure::Failed(error.into()),
             }
-            error => Failure::Failed(error.into()),
-        },
-    )?;
+        })?;
     if no_wait {
         let job = direct.control.job(signed_up.job).await?;
         output.json(&serde_json::json!({ "id": signed_up.tenant, "subdomain": signed_up.subdomain.as_str(), "url": signed_up.url, "status": "provisioning", "job": job }));
@@ -290,6 +291,15 @@ fn who_knows(known: &Known) -> String {
 
 fn label(raw: &str) -> Result<Subdomain, Failure> {
     Subdomain::parse(raw).map_err(|refusal| Failure::usage(anyhow!("the subdomain {raw:?} {refusal}")))
+}
+
+/// It is shown in a line, here and elsewhere.
+fn reason(text: &str) -> Result<String, &'static str> {
+    if text.contains(char::is_control) {
+        Err("a line of text, without control characters")
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 fn read_password(from_stdin: bool) -> Result<String, Failure> {

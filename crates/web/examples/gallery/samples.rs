@@ -125,7 +125,7 @@ fn audit(lang: Lang, deeds: Vec<DeedRow>) -> AuditPage<'static> {
 
 fn deed(verb: &str) -> DeedRow {
     DeedRow {
-        at: "2026-01-31T09:05:00Z".to_owned(),
+        at: Some("2026-01-31T09:05:00Z".to_owned()),
         actor: HOSTILE.to_owned(),
         actor_kind: "cli".to_owned(),
         verb: verb.to_owned(),

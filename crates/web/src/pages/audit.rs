@@ -27,8 +27,8 @@ pub struct AuditPage<'a> {
 /// Something that was done, from the audit log.
 #[derive(Debug, Clone)]
 pub struct DeedRow {
-    /// When, in RFC 3339.
-    pub at: String,
+    /// When, in RFC 3339; nothing where the log has no moment.
+    pub at: Option<String>,
     /// Whose name it was done in; empty where there is none.
     pub actor: String,
     /// What kind of actor that is, by its code.
@@ -41,7 +41,7 @@ pub struct DeedRow {
     pub company: Option<String>,
     /// Where that is looked at; its history, where it isn't there any more.
     pub company_href: Option<String>,
-    /// `done`, `refused` or `failed`.
+    /// `done`, `refused` or `failed`, or [`crate::text::console::AT_FAULT`].
     pub outcome: String,
     /// Why it was not done, as the log has it.
     pub error: Option<String>,

@@ -186,6 +186,10 @@ async fn overview(desk: Desk) -> Result<HttpResponse, Problem> {
         troubles.push(trouble(Trouble::ServerAway, about));
     }
     if let Some(round) = &round {
+        troubles.extend(round.failing.iter().map(|check| {
+            let about = vec![(format!("{}: {}", check.name, check.found), None)];
+            trouble_with(Trouble::Check, about, std::iter::once(check.advice.clone()))
+        }));
         for kind in portero_control::Kind::ALL {
             let found = round.differences.findings.iter().filter(|finding| finding.kind == *kind);
             let commands = found.clone().filter_map(portero_control::Finding::command);
@@ -305,6 +309,7 @@ async fn tenants(desk: Desk, query: web::Query<TenantsQuery>) -> Result<HttpResp
             Order::Newest => TenantOrder::Newest,
         },
         after: query.after.parse().ok(),
+        beyond: None,
     };
     let list = desk.control().tenants_listed(&filter, PAGE).await?;
     let next_href = list.next.and_then(|id| {

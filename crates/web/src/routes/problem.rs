@@ -30,6 +30,7 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
         Kind::TenantNotFound | Kind::LinkSpent => Some(Action { way: Way::Signup, href: &signup }),
         Kind::Unauthorized | Kind::WrongCredentials => Some(Action { way: Way::Login, href: "/login" }),
         Kind::HostInvalid | Kind::TenantDeleted => Some(Action { way: Way::Home, href: &apex }),
+        Kind::NotServedHere => Some(Action { way: Way::Retry, href: &visit.path }),
         // At a former address this leads to the new one.
         Kind::TenantMoved => Some(Action { way: Way::Home, href: "/" }),
         _ if problem.retry_after_secs().is_some() => Some(Action { way: Way::Retry, href: &visit.path }),
@@ -64,12 +65,16 @@ pub fn problem_page(request: &HttpRequest, problem: &Problem, request_id: &str) 
 }
 
 const fn is_shut_out(kind: Kind) -> bool {
-    matches!(kind, Kind::HostInvalid | Kind::Misdirected | Kind::CrossOrigin | Kind::Unauthorized)
+    matches!(
+        kind,
+        Kind::HostInvalid | Kind::Misdirected | Kind::NotServedHere | Kind::CrossOrigin | Kind::Unauthorized
+    )
 }
 
 fn words_for(kind: Kind) -> Words {
     match kind {
         Kind::HostInvalid | Kind::Misdirected => Words::HostInvalid,
+        Kind::NotServedHere => Words::NotServedHere,
         Kind::TenantNotFound => Words::TenantNotFound,
         Kind::TenantProvisioning => Words::TenantProvisioning,
         Kind::TenantUpgrading => Words::TenantUpgrading,

@@ -49,6 +49,8 @@ coded! {
         TenantBusy = "tenant-busy",
         /// 429: the company asks more than it may.
         TenantRateLimited = "tenant-rate-limited",
+        /// 421: what stands before the platform sent this to the process that doesn't serve it.
+        NotServedHere = "not-served-here",
         /// 503: the platform itself isn't ready, its registry for instance.
         Unavailable = "unavailable",
         /// 400: the `Host` header isn't a host.

@@ -7,6 +7,9 @@ pub mod migrations;
 use super::codes::{StepKey, coded};
 use migrations::MigrationWords;
 
+/// How an entry of the audit log went that Portero didn't write: it holds what no entry holds.
+pub const AT_FAULT: &str = "at-fault";
+
 coded! {
     /// A part of the console.
     Section {
@@ -92,6 +95,8 @@ coded! {
         NoRouter = "no_router",
         /// A router hasn't heard of changes.
         RouterBehind = "router_behind",
+        /// A check of the doctor's fails.
+        Check = "check",
         /// See the reconciler.
         MissingDatabase = "missing_database",
         /// See the reconciler.
@@ -194,6 +199,10 @@ coded! {
         TenantSignUp = "tenant.sign-up",
         /// A company was made by an operator.
         TenantCreate = "tenant.create",
+        /// A company was made, and is open.
+        TenantMade = "tenant.made",
+        /// A company's making came to nothing.
+        TenantUndone = "tenant.undone",
         /// A company was paused.
         TenantPause = "tenant.pause",
         /// A company was resumed.
@@ -208,6 +217,8 @@ coded! {
         TenantUndelete = "tenant.undelete",
         /// A company is removed for good.
         TenantPurge = "tenant.purge",
+        /// A company was removed for good.
+        TenantPurged = "tenant.purged",
         /// A stuck job goes on.
         JobRetry = "job.retry",
         /// A job was given up.
@@ -226,6 +237,10 @@ coded! {
         MigrationRun = "migration.run",
         /// A migration goes on.
         MigrationResume = "migration.resume",
+        /// Migrations were tried on copies.
+        MigrationRehearse = "migration.rehearse",
+        /// What differed on a server was set right.
+        DoctorMend = "doctor.mend",
         /// An operator was added.
         OperatorAdd = "operator.add",
         /// An operator was shut out.
@@ -234,6 +249,8 @@ coded! {
         OperatorRotate = "operator.rotate",
         /// An operator logged in.
         OperatorLogin = "operator.login",
+        /// An operator logged out.
+        OperatorLogout = "operator.logout",
         /// Another site's page asked.
         CrossOrigin = "security.cross-origin",
         /// A host that is none.
@@ -402,6 +419,7 @@ pub struct ConsoleWords {
     pub done: &'static str,
     pub was_refused: &'static str,
     pub failed: &'static str,
+    pub(super) at_fault: &'static str,
     pub when: &'static str,
     pub audit_lead: &'static str,
     pub audit_company_hint: &'static str,
@@ -414,6 +432,7 @@ pub struct ConsoleWords {
     pub renamed_to: fn(&str) -> String,
     pub weight_of: fn(i64) -> String,
     pub before_grace: &'static str,
+    pub was_so: &'static str,
     pub times: fn(i64) -> String,
     pub leads_until: fn(&str) -> String,
     pub nobodys_until: fn(&str) -> String,
@@ -476,6 +495,7 @@ impl ConsoleWords {
             "done" => self.done,
             "refused" => self.was_refused,
             "failed" => self.failed,
+            AT_FAULT => self.at_fault,
             code => code,
         }
     }

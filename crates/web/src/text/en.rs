@@ -256,6 +256,10 @@ fn problem(problem: Problem) -> ProblemWords {
             "This company is going too fast",
             "Its people and programs made too many requests in a short time. Wait a few seconds and try again.",
         ),
+        Problem::NotServedHere => (
+            "This came to the wrong machine of ours",
+            "The platform is served by several, and this address belongs to another. That is ours to mend: try again in a while.",
+        ),
         Problem::Unavailable => (
             "Back in a moment",
             "A part of the service isn't answering. Companies that are open don't depend on it.",

@@ -258,6 +258,10 @@ fn problem(problem: Problem) -> ProblemWords {
             "Esta empresa va muy rápido",
             "Su gente y sus programas hicieron demasiadas solicitudes en poco tiempo. Espera unos segundos e intenta otra vez.",
         ),
+        Problem::NotServedHere => (
+            "Esto llegó a otra máquina nuestra",
+            "La plataforma se sirve desde varias, y esta dirección es de otra. Nos toca arreglarlo a nosotros: intenta de nuevo en un rato.",
+        ),
         Problem::Unavailable => (
             "Volvemos en un momento",
             "Una parte del servicio no responde. Las empresas ya abiertas no dependen de ella.",

@@ -284,9 +284,8 @@ async fn abandon(
     }
 }
 
-/// Compares the servers with the registry now.
+/// Compares the servers with the registry, and checks the rest, now.
 pub(super) async fn compare(desk: Desk) -> Result<HttpResponse, Problem> {
-    let differences = desk.control().reconcile().await?;
-    desk.rounds.note(differences);
+    desk.rounds.go(desk.control()).await?;
     Ok(Desk::go(super::CONSOLE, Outcome::Looked.code()))
 }

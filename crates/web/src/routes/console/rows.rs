@@ -2,7 +2,7 @@
 
 use crate::{
     pages::{Connections, DeedRow, FormerName, JobRow, MigratedRow, SparesRow, StepRow, TenantRow},
-    text::console::ConsoleWords,
+    text::console::{AT_FAULT, ConsoleWords},
 };
 use portero_control::{
     AuditView, FormerNameView, JobDetails, JobLine, MigratedTenant, SparesView, TenantLine,
@@ -117,7 +117,7 @@ pub(super) fn deed_row(entry: AuditView, w: &ConsoleWords, there: &BTreeSet<Tena
     // What it was asked for by is the company's name, mostly.
     details.retain(|detail| Some(detail) != entry.subdomain.as_ref());
     DeedRow {
-        at: rfc3339(entry.at),
+        at: entry.at.map(rfc3339),
         actor: entry.actor,
         actor_kind: entry.actor_kind,
         details,
@@ -125,7 +125,7 @@ pub(super) fn deed_row(entry: AuditView, w: &ConsoleWords, there: &BTreeSet<Tena
         company: entry.subdomain.or_else(|| entry.tenant.map(|id| id.to_string())),
         company_href: entry.tenant.map(|id| tenant_href(id, there)),
         verb: entry.verb,
-        outcome: entry.outcome,
+        outcome: if entry.at_fault { AT_FAULT.to_owned() } else { entry.outcome },
         address: entry.address,
     }
 }
@@ -143,6 +143,7 @@ fn details(details: &Value, w: &ConsoleWords) -> Vec<String> {
         details["weight"].as_i64().map(w.weight_of),
         details["count"].as_i64().map(w.times),
         (details["before_grace"] == true).then(|| w.before_grace.to_owned()),
+        (details["unchanged"] == true).then(|| w.was_so.to_owned()),
     ];
     let all = named.chain(several).chain(said.into_iter().flatten());
     all.filter(|detail| !detail.is_empty()).collect()

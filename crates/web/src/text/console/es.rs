@@ -15,7 +15,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     one_trouble: "Una cosa te necesita",
     troubles: |count| format!("{count} cosas te necesitan"),
     trouble_text: "Lo peor va primero. Cada una dice qué hacer.",
-    compared: "Servidores comparados con el registro",
+    compared: "Servidores comprobados y comparados con el registro",
     not_compared: "Los servidores aún no se han comparado con el registro.",
     look_now: "Comparar ahora",
     and_more: |count| format!("y {count} más"),
@@ -127,6 +127,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     done: "hecho",
     was_refused: "rechazado",
     failed: "falló",
+    at_fault: "manipulado",
     when: "Cuándo",
     audit_lead: "Lo que se hizo y lo que se rechazó, lo más nuevo primero. portero audit verify prueba que no falta nada.",
     audit_company_hint: "Un subdominio, también uno anterior, o un identificador",
@@ -139,6 +140,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     renamed_to: |name| format!("a {name}"),
     weight_of: |weight| format!("en {weight}"),
     before_grace: "antes de que pasaran sus 30 días",
+    was_so: "ya estaba así",
     times: |count| format!("{count} veces"),
     leads_until: |day| format!("lleva aquí hasta el {day}"),
     nobodys_until: |day| format!("de nadie más hasta el {day}"),
@@ -196,6 +198,7 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
             "Un enrutador no se ha enterado de los últimos cambios",
             "Mira si alcanza el registro; si no, reinícialo.",
         ),
+        Trouble::Check => ("Una comprobación falla", "Haz lo que dice; portero doctor vuelve a mirar:"),
         Trouble::MissingDatabase => {
             ("Faltan bases de datos de empresas", "Recupéralas de una copia de seguridad.")
         }
@@ -298,6 +301,12 @@ pub(in crate::text) static WORDS: ConsoleWords = ConsoleWords {
     verb: |verb| match verb {
         Verb::TenantSignUp => "Registro de la empresa",
         Verb::TenantCreate => "Crear empresa a mano",
+        Verb::TenantMade => "Empresa creada y abierta",
+        Verb::TenantUndone => "La creación de una empresa no llegó a nada",
+        Verb::TenantPurged => "Empresa eliminada para siempre",
+        Verb::MigrationRehearse => "Ensayar una migración",
+        Verb::DoctorMend => "Arreglar un servidor",
+        Verb::OperatorLogout => "Salir de la consola",
         Verb::TenantPause => "Pausar",
         Verb::TenantResume => "Reanudar",
         Verb::TenantWeight => "Fijar el peso",
