@@ -43,7 +43,7 @@ pub(super) async fn end_tenants_hold(session: &Session, role: &RoleName) {
             "a company's own session held the lock on its migrations, and was ended"
         ),
         Err(error) => {
-            tracing::warn!(%error, "who holds the lock on a company's migrations could not be seen")
+            tracing::warn!(%error, "who holds the lock on a company's migrations could not be seen");
         }
     }
 }
