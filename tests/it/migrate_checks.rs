@@ -131,6 +131,15 @@ async fn a_tenant_is_held_against_its_own_version() {
     let newest = TENANT_MIGRATIONS.latest();
     let sql = format!("DROP TABLE audit; DELETE FROM schema_history WHERE version = {newest}");
     session.batch_execute(&sql).await.unwrap();
+    let report = drift(&app, 3).await;
+    let not_as_the_registry = format!(
+        "its history: newest version is {}, and should be {newest}, as the registry says",
+        newest - 1
+    );
+    assert_eq!(told(&report, "acme"), [not_as_the_registry]);
+    let registry = app.peek().await;
+    let sql = "UPDATE tenants SET schema_version = $1 WHERE subdomain = 'acme'";
+    registry.execute(sql, &[&(newest - 1)]).await.unwrap();
     let report = drift(&app, 0).await;
     assert_eq!(of(&report, "acme")["version"], newest - 1);
     assert_eq!(of(&report, "globex")["version"], newest);

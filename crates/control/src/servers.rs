@@ -8,25 +8,32 @@ use serde::Serialize;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use time::OffsetDateTime;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_postgres::{Config, config::Host};
 
 const LONGEST_NAME: usize = 40;
 /// How long a server may take to let Portero in before a new company is put elsewhere.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// A session of Portero's own on each server, kept for the next sign-up: a login would cost as much as all that is asked.
+/// For how long a session is kept that was asked over.
+const KEPT: Duration = Duration::from_secs(3);
+
+/// A session of Portero's own on each server, kept for the next sign-up of a crowd: a login would cost as much as all that is
+/// asked.
 #[derive(Clone, Default)]
-pub(crate) struct Probes(Arc<Mutex<HashMap<ServerId, Session>>>);
+pub(crate) struct Probes(Arc<Mutex<HashMap<ServerId, (Instant, Session)>>>);
 
 impl Probes {
     /// Whether the server lets Portero in, and nobody else where a company would be.
     async fn takes_companies(&self, server: &ServerRow) -> bool {
-        let kept = self.lock().remove(&server.id).filter(|session| !session.is_closed());
-        if let Some(session) = kept
+        let kept = self.lock().remove(&server.id).filter(|(_, session)| !session.is_closed());
+        if let Some((_, session)) = kept
             && let Ok(Ok(open)) = timeout(PROBE, open_databases(&session)).await
         {
             return self.judge(server, session, &open);
@@ -37,7 +44,7 @@ impl Probes {
     }
 
     fn judge(&self, server: &ServerRow, session: Session, open: &[String]) -> bool {
-        self.lock().insert(server.id, session);
+        self.keep(server.id, session);
         if !open.is_empty() {
             let (server, databases) = (&server.name, open.join(", "));
             tracing::error!(server, databases, "no company is put there: these are open to everybody");
@@ -45,7 +52,20 @@ impl Probes {
         open.is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, Session>> {
+    fn keep(&self, server: ServerId, session: Session) {
+        let since = Instant::now();
+        self.lock().insert(server, (since, session));
+        let probes = self.clone();
+        tokio::spawn(async move {
+            sleep(KEPT).await;
+            let mut kept = probes.lock();
+            if kept.get(&server).is_some_and(|(at, _)| *at == since) {
+                kept.remove(&server);
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, (Instant, Session)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
