@@ -16,14 +16,25 @@ use portero_provisioner::{Workflow, fleet::FleetSchema, workflows::create_tenant
 use portero_registry::{
     InvitationState, KeyAnswer, NewJob, NewTenant, RegistryError, SignUpKey, TenantLogin, Terms, Token,
 };
-use std::{net::IpAddr, time::Duration};
-use tokio::{time::timeout, try_join};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{sleep, timeout},
+    try_join,
+};
 use uuid::Uuid;
 
 /// How many sign-ups are looked at together: a crowd waits for its turn, and not on the threads that serve requests.
 pub(crate) const AT_ONCE: usize = 1;
 /// How long one waits for that.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(25);
+/// After one, the next begins only when as long has gone by as it took, but no longer than this: who is served meanwhile has the
+/// cores for half of the time.
+const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// How many companies may be in the making at once, unless set: what some minutes' work is.
 pub const IN_FLIGHT: u32 = 200;
@@ -192,7 +203,8 @@ impl Control {
         names: FieldNames,
         asking: &Asking<'_>,
     ) -> Result<SignUpOutcome, SignUpError> {
-        let _turn = timeout(PATIENCE, self.desk.acquire()).await.map_err(|_| SignUpError::Busy)?;
+        let turn = timeout(PATIENCE, Arc::clone(&self.desk).acquire_owned());
+        let _turn = Turn::of(turn.await.ok().and_then(Result::ok).ok_or(SignUpError::Busy)?);
         let Some(key) = asking.key.map(|key| self.key_digests(key, form, asking)) else {
             return self.sign_up_once(form, names, asking, None).await;
         };
@@ -397,6 +409,28 @@ impl Control {
         tracing::info!(%tenant, subdomain = %new.subdomain, %job, "a company signed up");
         let url = self.site.tenant_url(&new.subdomain);
         Ok(SignedUp { tenant, company: new.company, subdomain: new.subdomain, url, job })
+    }
+}
+
+/// Somebody's turn at the desk, and a rest for those who are served after it.
+struct Turn {
+    place: Option<OwnedSemaphorePermit>,
+    began: Instant,
+}
+
+impl Turn {
+    fn of(place: OwnedSemaphorePermit) -> Self {
+        Self { place: Some(place), began: Instant::now() }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (place, rest) = (self.place.take(), self.began.elapsed().min(LONGEST_REST));
+        tokio::spawn(async move {
+            sleep(rest).await;
+            drop(place);
+        });
     }
 }
 

@@ -37,6 +37,11 @@ const PREPARE_AGAIN: Duration = Duration::from_secs(1);
 /// What the first tenants' server is called: the registry's own, wherever that is now.
 const FIRST_SERVER: &str = "main";
 
+/// How many connections were lent so far.
+fn loans(router: &Router) -> u64 {
+    router.figures().servers.iter().flat_map(|server| &server.checkout).map(|(_, took)| took.count).sum()
+}
+
 /// What an application is built from.
 pub(crate) struct Plan {
     /// Which hosts it answers for, and so which half of the work is its own.
@@ -117,7 +122,11 @@ impl Application {
         let (stop, stopping) = watch::channel(false);
         let (stop_router, router_stops) = watch::channel(false);
 
-        let worker = Worker::new(registry.clone(), WorkerOptions::default());
+        let mut worker = Worker::new(registry.clone(), WorkerOptions::default());
+        if plan.doors.has_tenants() {
+            let lender = router.clone();
+            worker = worker.beside(move || loans(&lender));
+        }
         let refill = Refill::new(registry.clone(), plan.refill);
         let rounds = web::Data::new(Rounds::default());
         let mailer = Mailer {

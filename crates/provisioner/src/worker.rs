@@ -27,8 +27,10 @@ const AT_ONCE: usize = 16;
 const WORKS_FOR: Duration = Duration::from_secs(5);
 
 /// After a job so many times as long as it took, nothing of its kind begins on its server, where there is no room for two: a
-/// crowd that signs up is served one after the other, and those who are served meanwhile have the most of the cores.
+/// crowd that signs up is made one after the other, and those who are served meanwhile have the most of the cores.
 const REST: u32 = 2;
+/// Whoever was served no more than so often while a job went on needs no rest: a new company's first requests are among them.
+const FEW: u64 = 2;
 /// However long it took: then it has waited rather than worked.
 const LONGEST_REST: Duration = Duration::from_millis(300);
 
@@ -57,7 +59,11 @@ pub struct Worker {
     id: Uuid,
     options: WorkerOptions,
     at_work: AtWork,
+    served: Option<Served>,
 }
+
+/// How many requests were served so far.
+type Served = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The jobs that a worker is at.
 #[derive(Clone, Default)]
@@ -100,7 +106,14 @@ impl Worker {
     /// A worker with a name of its own.
     #[must_use]
     pub fn new(registry: Registry, options: WorkerOptions) -> Self {
-        Self { registry, id: Uuid::new_v4(), options, at_work: AtWork::default() }
+        Self { registry, id: Uuid::new_v4(), options, at_work: AtWork::default(), served: None }
+    }
+
+    /// With somebody who knows how many requests were served so far: where hardly any are, there is no need to rest between jobs.
+    #[must_use]
+    pub fn beside(mut self, served: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.served = Some(Arc::new(served));
+        self
     }
 
     /// Works until told to stop. Then no job is claimed any more, and those under way are given up between two awaits
@@ -132,6 +145,10 @@ impl Worker {
         }
     }
 
+    fn served(&self) -> Option<u64> {
+        self.served.as_ref().map(|served| served())
+    }
+
     async fn forget_old(&self) {
         match self.registry.jobs_prune(REMEMBERED).await {
             Ok(0) => {}
@@ -153,9 +170,11 @@ impl Worker {
                     let worker = self.clone();
                     worker.at_work.begin(&claim);
                     under_way.spawn(async move {
-                        let began = Instant::now();
+                        let (began, before) = (Instant::now(), worker.served());
                         worker.go_on(&claim).await;
-                        sleep((began.elapsed() * REST).min(LONGEST_REST)).await;
+                        if worker.served().is_none_or(|now| now > before.unwrap_or(0) + FEW) {
+                            sleep((began.elapsed() * REST).min(LONGEST_REST)).await;
+                        }
                         worker.at_work.end(&claim);
                         drop(slot);
                     });
