@@ -21,8 +21,8 @@ const LONGEST_NAME: usize = 40;
 /// How long a server may take to let Portero in before a new company is put elsewhere.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// For how long a session is kept that was asked over.
-const KEPT: Duration = Duration::from_secs(3);
+/// For how long a session is kept that was asked over: in a crowd the next comes sooner.
+const KEPT: Duration = Duration::from_millis(300);
 
 /// A session of Portero's own on each server, kept for the next sign-up of a crowd: a login would cost as much as all that is
 /// asked.
