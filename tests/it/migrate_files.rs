@@ -112,3 +112,14 @@ async fn a_companys_own_session_does_not_keep_its_schema_old() {
     fleet.migrate(&["run"]).await.expect(0);
     fleet.all_have("nickname").await;
 }
+
+#[tokio::test]
+async fn what_was_done_though_its_answer_was_none_is_told_as_done() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    // Whoever migrates is no client for rows: the answer is not understood, and PostgreSQL has gone on.
+    let copied =
+        "-- portero: allow needs-a-client: it is to answer with what nobody reads\nCOPY users TO STDOUT;\n";
+    fleet.file(1, "nicknames", &format!("{copied}{NICKNAME}"));
+    fleet.migrate(&["run"]).await.expect(0);
+    fleet.all_have("nickname").await;
+}

@@ -11,14 +11,13 @@ use portero_registry::AppliedFile;
 
 impl Control {
     /// Refuses a set that differs from what runs gave to companies.
-    pub(crate) async fn check_files(&self, set: &Migrations) -> Result<(), MigrationError> {
-        let schema = FleetSchema::read(&self.registry).await?;
-        check(
-            set,
-            TENANT_MIGRATIONS.latest(),
-            &schema.migrations,
-            &self.registry.migration_files_applied().await?,
-        )
+    pub(crate) async fn check_files(
+        &self,
+        set: &Migrations,
+        schema: &FleetSchema,
+    ) -> Result<(), MigrationError> {
+        let applied = self.registry.migration_files_applied().await?;
+        check(set, TENANT_MIGRATIONS.latest(), &schema.migrations, &applied)
     }
 }
 

@@ -245,9 +245,17 @@ impl Control {
     /// # Errors
     /// [`MigrationError::Set`], [`MigrationError::Ran`], [`MigrationError::LeftOut`], [`MigrationError::Late`], or the registry.
     pub async fn migration_set_to_run(&self, directory: Option<&Path>) -> Result<Migrations, MigrationError> {
-        let set = self.migration_set(directory).await?;
-        self.check_files(&set).await?;
-        Ok(set)
+        self.schema_and_set(directory).await.map(|(_, set)| set)
+    }
+
+    async fn schema_and_set(
+        &self,
+        directory: Option<&Path>,
+    ) -> Result<(FleetSchema, Migrations), MigrationError> {
+        let schema = FleetSchema::read(&self.registry).await?;
+        let set = joined(&schema, directory)?;
+        self.check_files(&set, &schema).await?;
+        Ok((schema, set))
     }
 
     /// Begins a run and works at it until it is at rest, or until told to stop. Nothing where every tenant has the version, and
@@ -258,9 +266,7 @@ impl Control {
         tell: Tell<'_>,
         stop: watch::Receiver<bool>,
     ) -> Result<Option<MigrationReport>, MigrationError> {
-        let schema = FleetSchema::read(&self.registry).await?;
-        let set = joined(&schema, request.directory.as_deref())?;
-        self.check_files(&set).await?;
+        let (schema, set) = self.schema_and_set(request.directory.as_deref()).await?;
         let all = self.asked_for(request).await?;
         let new_to = newcomers(request, &all, schema.migrations.latest(), set.latest());
         let tenants = in_waves(all, &request.waves, set.latest());

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
+    runtime::Handle,
     sync::OwnedSemaphorePermit,
     time::{sleep, timeout},
     try_join,
@@ -427,10 +428,13 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let (place, rest) = (self.place.take(), self.began.elapsed().min(LONGEST_REST));
-        tokio::spawn(async move {
-            sleep(rest).await;
-            drop(place);
-        });
+        // Without a runtime the process is ending, and nobody waits.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                sleep(rest).await;
+                drop(place);
+            });
+        }
     }
 }
 
