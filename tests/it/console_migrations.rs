@@ -48,7 +48,7 @@ async fn a_run_is_seen_as_it_goes_with_who_failed_and_what_to_do_next() {
     ran.expect(3);
 
     // So is the run, until it is at rest; then those are shown that somebody has to do something about.
-    chrome.find(".lead [data-state=finished]").await;
+    chrome.find(".lead [data-state=incomplete]").await;
     let id = fleet.query("SELECT id::text FROM migration_runs").await.remove(0);
     let told = chrome.text("tr[data-migrated=globex]").await;
     assert!(told.contains("nicknames failed") && told.contains("users_poison"), "{told}");

@@ -34,6 +34,7 @@ mod next_steps;
 mod nginx;
 mod operators;
 mod ping;
+mod plans;
 mod purge;
 mod reconcile;
 mod recovery;

@@ -154,14 +154,15 @@ fn schemas() -> Value {
     ];
     json!({
         "Problem": object(&[("type", "string"), ("title", "string"), ("status", "integer"), ("request_id", "string")], &[("detail", "string"), ("errors", "object[]")]),
-        "Tenant": object(&tenant, &[("pause_reason", "string")]),
+        "Tenant": object(&tenant, &[("pause_reason", "string"), ("plan", "string")]),
         "TenantList": object(&[("tenants", "Tenant[]"), ("next", "string?")], &[]),
         "Known": object(&[("routers", "integer"), ("late", "string[]")], &[]),
-        "Change": object(&changed, &[("pause_reason", "string")]),
-        "NewTenant": object(&[("name", "string"), ("subdomain", "string"), ("admin", "NewAdmin")], &[("allow_look_alike", "boolean")]),
+        "Change": object(&changed, &[("pause_reason", "string"), ("plan", "string")]),
+        "NewTenant": object(&[("name", "string"), ("subdomain", "string"), ("admin", "NewAdmin")], &[("allow_look_alike", "boolean"), ("plan", "string")]),
         "NewAdmin": object(&[("email", "string"), ("password", "string")], &[]),
         "NewTenantAccepted": object(&[("id", "uuid"), ("name", "string"), ("subdomain", "string"), ("status", "string"), ("url", "string"), ("job", "uuid")], &[]),
         "Pause": object(&[], &[("reason", "string"), ("drain_secs", "integer")]),
+        "Plan": object(&[("plan", "string")], &[]),
         "Weight": object(&[("weight", "integer")], &[]),
         "Rename": object(&[("to", "string")], &[("allow_look_alike", "boolean")]),
         "Delete": object(&[("confirm", "string")], &[("drain_secs", "integer")]),

@@ -57,6 +57,7 @@ routes! {
     get "/admin/v1/tenants/{subdomain}" tenants::show, "A tenant", [], "", "200" "Tenant";
     post "/admin/v1/tenants/{subdomain}/pause" tenants::pause, "Shut its door; its data is kept", [], "Pause", "200" "Change";
     post "/admin/v1/tenants/{subdomain}/resume" tenants::resume, "Open its door again", [], "", "200" "Change";
+    put "/admin/v1/tenants/{subdomain}/plan" tenants::plan, "Give it a plan, and the weight of that", [], "Plan", "200" "Change";
     put "/admin/v1/tenants/{subdomain}/weight" tenants::weight, "Set its part of a server that is short of connections", [], "Weight", "200" "Change";
     post "/admin/v1/tenants/{subdomain}/rename" tenants::rename, "Give it another subdomain", [], "Rename", "200" "Change";
     post "/admin/v1/tenants/{subdomain}/delete" tenants::delete, "Delete it; its data is kept for 30 days", [], "Delete", "200" "Change";

@@ -1,8 +1,10 @@
-//! Tenants: list, show, create, pause, resume, weight, rename, delete, undelete, purge.
+//! Tenants: list, show, create, pause, resume, plan, weight, rename, delete, undelete, purge.
 
 use crate::{Operator, limit, problems::confirmed, without_nul};
 use actix_web::{HttpRequest, HttpResponse, web};
-use portero_control::{FieldNames, Grace, LookAlike, Purge, RequestKey, SignUp, TenantFilter};
+use portero_control::{
+    FieldNames, Grace, LookAlike, Purge, RequestKey, SignUp, TenantFilter, TenantPlan, Wishes,
+};
 use portero_edge::{Json, Kind, Problem, idempotency_key};
 use portero_kernel::Subdomain;
 use serde::Deserialize;
@@ -53,6 +55,7 @@ pub(crate) struct NewTenant {
     /// To have the name though it reads like another company's.
     #[serde(default)]
     allow_look_alike: bool,
+    plan: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -70,8 +73,9 @@ pub(crate) async fn create(operator: Operator, request: HttpRequest, Json(body):
         email: &body.admin.email,
         password: &body.admin.password,
     };
-    let look_alike = LookAlike::allowed_if(body.allow_look_alike);
-    let taken_on = operator.control().create_tenant(&form, FieldNames::API, look_alike, key.as_ref()).await;
+    let plan = body.plan.as_deref().map(|name| plan_of(&operator, name)).transpose()?;
+    let wishes = Wishes { look_alike: LookAlike::allowed_if(body.allow_look_alike), plan };
+    let taken_on = operator.control().create_tenant(&form, FieldNames::API, &wishes, key.as_ref()).await;
     let taken_on = taken_on.map_err(crate::problems::sign_up)?;
     Ok(HttpResponse::Accepted().json(json!({
         "id": taken_on.tenant,
@@ -114,6 +118,22 @@ pub(crate) async fn pause(
 pub(crate) async fn resume(operator: Operator, subdomain: web::Path<String>) -> Answer {
     Ok(HttpResponse::Ok()
         .json(operator.control().resume(&label(&subdomain)?).await.map_err(crate::problems::tenant)?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plan {
+    plan: String,
+}
+
+pub(crate) async fn plan(operator: Operator, subdomain: web::Path<String>, Json(body): Json<Plan>) -> Answer {
+    let plan = plan_of(&operator, &body.plan)?;
+    let change = operator.control().set_plan(&label(&subdomain)?, &plan).await;
+    Ok(HttpResponse::Ok().json(change.map_err(crate::problems::tenant)?))
+}
+
+fn plan_of(operator: &Operator, name: &str) -> Result<TenantPlan, Problem> {
+    operator.control().plan(name).map_err(|unknown| Problem::new(Kind::Invalid).detail(unknown.to_string()))
 }
 
 #[derive(Deserialize)]

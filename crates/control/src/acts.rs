@@ -9,13 +9,13 @@ use crate::{
     Asking, Change, Control, FieldNames, Finding, Grace, JobError, Leftovers, LookAlike, MendError,
     MigrationError, MigrationReport, MigrationRequest, NewInvitation, OperatorError, OperatorView, Purge,
     RehearsalOptions, RehearsalReport, RequestKey, ServerError, ServerView, SignUp, SignUpError,
-    SignUpOutcome, SignedUp, TenantError,
+    SignUpOutcome, SignedUp, TenantError, Wishes,
 };
 use portero_auth::{OperatorToken, SessionSecret};
 use portero_kernel::{EmailAddress, JobId, MigrationRunId, OperatorId, SecretString, Subdomain};
 use portero_pg::Migrations;
 use portero_provisioner::fleet::Tell;
-use portero_registry::{Actor, Entry, Outcome, RegistryError};
+use portero_registry::{Actor, Entry, Outcome, RegistryError, TenantPlan};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -72,7 +72,7 @@ impl Control {
         self.noting(&self.entry(act)).do_confirm(token, password, claim).await
     }
 
-    /// Takes a company on, for an operator: whatever the mode, and whatever is under way. With a key, the same request of the
+    /// Takes a company on, for an operator: whatever the mode, and whatever is under way, and as it is wished. With a key, the same request of the
     /// same operator gets the same answer for a day.
     ///
     /// # Errors
@@ -81,16 +81,19 @@ impl Control {
         &self,
         form: &SignUp<'_>,
         names: FieldNames,
-        look_alike: LookAlike,
+        wishes: &Wishes,
         key: Option<&RequestKey>,
     ) -> Result<SignedUp, SignUpError> {
-        let allowed = look_alike.is_allowed();
-        let details =
-            json!({ "name": cut(form.company), "asked": cut(form.subdomain), "look_alike": allowed });
+        let mut details = json!({
+            "name": cut(form.company), "asked": cut(form.subdomain), "look_alike": wishes.look_alike.is_allowed(),
+        });
+        if let Some(plan) = &wishes.plan {
+            details["plan"] = json!(plan.name);
+        }
         let act = Act { verb: "tenant.create", subdomain: None, details };
         self.done(act, async |control| match key {
-            Some(key) => control.take_on_once(form, names, look_alike, key).await,
-            None => control.take_on(form, names, look_alike, None).await,
+            Some(key) => control.take_on_once(form, names, wishes, key).await,
+            None => control.take_on(form, names, wishes, None).await,
         })
         .await
     }
@@ -158,6 +161,16 @@ impl Control {
     pub async fn set_weight(&self, subdomain: &Subdomain, weight: u8) -> Result<Change, TenantError> {
         let act = Act::of("tenant.weight", subdomain, json!({ "weight": weight }));
         self.done(act, async |control| control.do_set_weight(subdomain, weight).await).await
+    }
+
+    /// Gives a tenant a plan and its weight, and waits for the routers to hear of it.
+    ///
+    /// # Errors
+    /// [`TenantError`].
+    pub async fn set_plan(&self, subdomain: &Subdomain, plan: &TenantPlan) -> Result<Change, TenantError> {
+        let details = json!({ "plan": plan.name, "weight": plan.weight });
+        let act = Act::of("tenant.plan", subdomain, details);
+        self.done(act, async |control| control.do_set_plan(subdomain, plan).await).await
     }
 
     /// Gives a tenant another subdomain. The old one leads there for 30 days, and is nobody's for 90 more. Repeating it

@@ -44,6 +44,8 @@ pub struct TenantLine {
     pub pause_reason: Option<String>,
     /// Its part of a server that is short of connections.
     pub weight: u8,
+    /// The name of its plan, if it was given one.
+    pub plan: Option<String>,
 }
 
 /// A page of a list of tenants.
@@ -247,6 +249,7 @@ impl Control {
             created_at: row.created_at,
             pause_reason: row.pause_reason,
             weight: row.weight,
+            plan: row.plan,
         }
     }
 }

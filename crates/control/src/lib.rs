@@ -16,6 +16,7 @@ mod migration_files;
 mod migration_pages;
 mod migrations;
 mod operators;
+mod plans;
 mod reconcile;
 mod rehearsals;
 mod routers;
@@ -39,6 +40,7 @@ pub use migrations::{
     PlannedMigration, PlannedTenant,
 };
 pub use operators::{OperatorError, OperatorView};
+pub use plans::{BadPlan, Plans, UnknownPlan};
 pub use reconcile::{Differences, Finding, Kind, LastRound, MendError, Remedy, Rounds};
 pub use rehearsals::{
     LockSeen, MigrationSeen, RehearsalOptions, RehearsalReport, RehearsalState, StepSeen, TenantRehearsal,
@@ -47,12 +49,12 @@ pub use routers::Known;
 pub use servers::{LeaseView, ServerDetails, ServerError, ServerView, SparesView};
 pub use signup::{
     Asking, Awaited, FieldNames, IN_FLIGHT, LetterFacts, LookAlike, RequestKey, SignUp, SignUpError,
-    SignUpMode, SignUpOutcome, SignedUp, WriteLetter,
+    SignUpMode, SignUpOutcome, SignedUp, Wishes, WriteLetter,
 };
 pub use tenants::{Change, TenantError, TenantView};
 
 // What the lists are asked with, and what is in them.
-pub use portero_registry::{FailingJob, JobLine, JobQuery, TenantFilter, TenantOrder};
+pub use portero_registry::{FailingJob, JobLine, JobQuery, TenantFilter, TenantOrder, TenantPlan};
 
 // What of a tenant may be cloned, and what the lint says of a migration.
 pub use portero_provisioner::fleet::{CloneLimits, Complaint, Level};
@@ -82,6 +84,7 @@ pub struct Control {
     site: Site,
     mode: SignUpMode,
     in_flight: Option<i64>,
+    plans: Plans,
     /// Those who sign up from outside, a few at a time.
     desk: Arc<Semaphore>,
     probes: Probes,
@@ -100,14 +103,20 @@ impl Control {
             site,
             mode,
             in_flight: None,
-            desk: Arc::new(Semaphore::new(
-                std::env::var("XP_DESK").ok().and_then(|v| v.parse().ok()).unwrap_or(signup::AT_ONCE),
-            )),
+            plans: Plans::default(),
+            desk: Arc::new(Semaphore::new(signup::AT_ONCE)),
             probes: Probes::default(),
             write_letter: plain_letter,
             job_events: JobEvents::default(),
             actor: Actor::System { task: "portero" },
         }
+    }
+
+    /// With these plans.
+    #[must_use]
+    pub fn with_plans(mut self, plans: Plans) -> Self {
+        self.plans = plans;
+        self
     }
 
     /// With so many companies in the making at once, of those from outside; `0` is no limit.

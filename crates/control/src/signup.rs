@@ -14,7 +14,8 @@ use portero_kernel::{
 };
 use portero_provisioner::{Workflow, fleet::FleetSchema, workflows::create_tenant};
 use portero_registry::{
-    InvitationState, KeyAnswer, NewJob, NewTenant, RegistryError, SignUpKey, TenantLogin, Terms, Token,
+    InvitationState, KeyAnswer, NewJob, NewTenant, RegistryError, SignUpKey, TenantLogin, TenantPlan, Terms,
+    Token,
 };
 use std::{
     net::IpAddr,
@@ -231,11 +232,12 @@ impl Control {
         &self,
         form: &SignUp<'_>,
         names: FieldNames,
-        look_alike: LookAlike,
+        wishes: &Wishes,
         key: Option<SignUpKey>,
     ) -> Result<SignedUp, SignUpError> {
-        let checked = Checked::parse(&self.passwords, form, names).await?;
-        let terms = Terms { key, look_alikes: look_alike.is_allowed(), ..Terms::default() };
+        let mut checked = Checked::parse(&self.passwords, form, names).await?;
+        checked.plan.clone_from(&wishes.plan);
+        let terms = Terms { key, look_alikes: wishes.look_alike.is_allowed(), ..Terms::default() };
         let subdomain = checked.subdomain.clone();
         self.begin(checked, &terms, None).await.map_err(|refused| match refused {
             Refused::LookAlike(other) => SignUpError::LookAlike(subdomain, other),
@@ -305,7 +307,7 @@ impl Control {
         };
         self.check_room().await?;
         let checked = Checked::parse(&self.passwords, form, names).await?;
-        let terms = Terms { key: key.cloned(), token, in_flight: self.in_flight, look_alikes: false };
+        let terms = Terms { key: key.cloned(), token, in_flight: self.in_flight, ..Terms::default() };
         let begun = self.begin(checked, &terms, asking.claim).await;
         begun.map(SignUpOutcome::Begun).map_err(|refused| match refused.outside(names) {
             // The invitation was good a moment ago.
@@ -372,8 +374,9 @@ impl Control {
             Ok::<_, SignUpError>(self.passwords.hash(Claimant::Platform, &checked.password).await?)
         })?;
         let secret = create_tenant::Admin::to_secret(&checked.email, hash);
-        let company = NewCompany { company: checked.company, subdomain: checked.subdomain, secret, claim };
-        self.write_down(company, &servers, newest_spare, terms).await
+        let Checked { company, plan, subdomain, .. } = checked;
+        let new = NewCompany { company, plan, subdomain, secret, claim };
+        self.write_down(new, &servers, newest_spare, terms).await
     }
 
     /// The one transaction by which a company begins.
@@ -402,6 +405,7 @@ impl Control {
             admin: UserId::generate(),
             servers,
             newest_spare,
+            plan: new.plan.as_ref(),
         };
         self.registry
             .signup_insert(&new_job, &new_tenant, terms)
@@ -438,6 +442,15 @@ impl Drop for Turn {
     }
 }
 
+/// What an operator wishes for a company besides what it sends itself.
+#[derive(Debug, Clone)]
+pub struct Wishes {
+    /// Whether its name may read like another's.
+    pub look_alike: LookAlike,
+    /// Its plan, if any.
+    pub plan: Option<TenantPlan>,
+}
+
 /// Whether a name may read like another company's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookAlike {
@@ -461,6 +474,7 @@ impl LookAlike {
 
 struct NewCompany<'a> {
     company: CompanyName,
+    plan: Option<TenantPlan>,
     subdomain: Subdomain,
     secret: SecretString,
     claim: Option<&'a [u8]>,
@@ -511,6 +525,7 @@ struct Checked {
     subdomain: Subdomain,
     email: EmailAddress,
     password: Password,
+    plan: Option<TenantPlan>,
 }
 
 impl Checked {
@@ -523,7 +538,7 @@ impl Checked {
         let chosen = passwords.choose(Claimant::Platform, form.password, &context).await?;
         match (company, subdomain, email, fields.take(names.password, chosen)) {
             (Some(company), Some(subdomain), Some(email), Some(password)) => {
-                Ok(Self { company, subdomain, email, password })
+                Ok(Self { company, subdomain, email, password, plan: None })
             }
             _ => Err(SignUpError::Invalid(fields.into_errors())),
         }

@@ -39,6 +39,9 @@ pub struct TenantView {
     pub pause_reason: Option<String>,
     /// Its part of a server that is short of connections, beside others that wait: 1 to 100.
     pub weight: u8,
+    /// The name of its plan, if it was given one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// When it was deleted, if it is.
     #[serde(with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<OffsetDateTime>,
@@ -334,6 +337,7 @@ impl Control {
             created_at: row.created_at,
             pause_reason: row.pause_reason,
             weight: row.weight,
+            plan: row.plan,
             deleted_at: row.deleted_at,
             purge_after: row.purge_after.filter(|_| kept),
             undelete_to: row.undelete_to.filter(|_| kept).map(TenantStatus::as_str),

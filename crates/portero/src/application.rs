@@ -10,7 +10,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web};
 use anyhow::{Context, Result, bail};
 use portero_admin_api::AdminApi;
 use portero_auth::{MasterKey, Passwords};
-use portero_control::{Control, Rounds, SignUpMode};
+use portero_control::{Control, Plans, Rounds, SignUpMode};
 use portero_edge::{Doors, Edge, FairUse, Limits, Refusals, Sightings, door, operators_door};
 use portero_kernel::{ExposeSecret, SecretString, Site};
 use portero_pg::{Class, classify};
@@ -56,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) workers: usize,
     pub(crate) signup_mode: SignUpMode,
     pub(crate) signups_in_flight: u32,
+    /// What companies may have.
+    pub(crate) plans: Plans,
     pub(crate) smtp: Option<Smtp>,
     pub(crate) mails_per_hour: u32,
     /// Whether mails that are not sent are shown on the operators' listener.
@@ -118,6 +120,7 @@ impl Application {
         let passwords = Passwords::new(plan.workers, 256 * plan.workers);
         let control = Control::new(registry.clone(), passwords.clone(), plan.site.clone(), plan.signup_mode)
             .with_in_flight(plan.signups_in_flight)
+            .with_plans(plan.plans)
             .with_letters(portero_web::letter);
         let (stop, stopping) = watch::channel(false);
         let (stop_router, router_stops) = watch::channel(false);

@@ -4,7 +4,7 @@
 use crate::mailer::Smtp;
 use anyhow::{Context, Result, bail};
 use portero_auth::MasterKey;
-use portero_control::SignUpMode;
+use portero_control::{Plans, SignUpMode};
 use portero_kernel::{HostName, SecretString};
 use portero_provisioner::{RefillOptions, TENANT_MIGRATIONS, oldest_tenant_schema};
 use portero_router::{Behind, SchemaPolicy};
@@ -49,6 +49,7 @@ struct Raw {
     signup_mode: Option<String>,
     signup_per_address_hour: Option<u32>,
     signups_in_flight: Option<u32>,
+    plans: Option<BTreeMap<String, u8>>,
     smtp_url: Option<String>,
     mail_from: Option<String>,
     mails_per_hour: Option<u32>,
@@ -93,6 +94,7 @@ pub(crate) struct Settings {
     pub(crate) signup_mode: SignUpMode,
     pub(crate) signup_per_address_hour: Option<u32>,
     pub(crate) signups_in_flight: u32,
+    pub(crate) plans: Plans,
     pub(crate) smtp: Option<Smtp>,
     pub(crate) mails_per_hour: u32,
     pub(crate) login_attempts_per_account: Option<u32>,
@@ -162,6 +164,7 @@ impl Raw {
                 "SIGNUP_MODE" => self.signup_mode = Some(value),
                 "SIGNUP_PER_ADDRESS_HOUR" => self.signup_per_address_hour = Some(parse(&key, &value)?),
                 "SIGNUPS_IN_FLIGHT" => self.signups_in_flight = Some(parse(&key, &value)?),
+                "PLANS" => self.plans = Some(weights(&key, &value)?),
                 "SMTP_URL" => self.smtp_url = Some(value),
                 "MAIL_FROM" => self.mail_from = Some(value),
                 "MAILS_PER_HOUR" => self.mails_per_hour = Some(parse(&key, &value)?),
@@ -265,6 +268,7 @@ impl Raw {
             signup_mode,
             signup_per_address_hour: self.signup_per_address_hour,
             signups_in_flight: self.signups_in_flight.unwrap_or(portero_control::IN_FLIGHT),
+            plans: Plans::new(self.plans.unwrap_or_default()).context("plans are not understood")?,
             smtp,
             mails_per_hour: self.mails_per_hour.unwrap_or(MAILS_PER_HOUR),
             login_attempts_per_account: self.login_attempts_per_account,
@@ -305,6 +309,18 @@ fn schema(behind: Option<&str>, hold_secs: Option<u64>) -> Result<SchemaPolicy> 
 /// Entries with commas between them.
 fn list(value: &str) -> Vec<String> {
     value.split(',').map(|entry| entry.trim().to_owned()).filter(|entry| !entry.is_empty()).collect()
+}
+
+/// Plans' names, each with its weight behind a `=`.
+fn weights(key: &str, value: &str) -> Result<BTreeMap<String, u8>> {
+    let mut weights = BTreeMap::new();
+    for entry in list(value) {
+        let (name, weight) = entry.split_once('=').ok_or_else(|| bad(key, value, "free=1,pro=4 is meant"))?;
+        if weights.insert(name.trim().to_owned(), parse(key, weight.trim())?).is_some() {
+            return Err(bad(key, value, format_args!("{} is there twice", name.trim())));
+        }
+    }
+    Ok(weights)
 }
 
 fn master_key(text: Option<String>, file: Option<String>) -> Result<Option<MasterKey>> {
@@ -387,6 +403,11 @@ mod tests {
             ("PORTERO_ADMIN_HOSTS", "ops.ejemplo.com, 10.0.0.1", "admin_hosts"),
             ("PORTERO_SIGNUP_MODE", "ajar", "signup_mode"),
             ("PORTERO_SIGNUPS_IN_FLIGHT", "many", "SIGNUPS_IN_FLIGHT"),
+            ("PORTERO_PLANS", "free, pro=4", "free=1,pro=4"),
+            ("PORTERO_PLANS", "free=1,pro=much", "PLANS"),
+            ("PORTERO_PLANS", "pro=1, pro=4", "twice"),
+            ("PORTERO_PLANS", "Pro=4", "\"Pro\""),
+            ("PORTERO_PLANS", "pro=101", "weight of the plan pro"),
             ("PORTERO_SMTP_URL", "smtp://u:secret@mail.ejemplo.com", "mail_from"),
             ("PORTERO_MAIL_FROM", "Portero <no-reply@ejemplo.com>", "smtp_url"),
             ("PORTERO_TENANT_CONCURRENCY", "-1", "TENANT_CONCURRENCY"),

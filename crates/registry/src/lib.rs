@@ -59,7 +59,7 @@ pub use signups::{
 };
 pub use snapshot::SnapshotHead;
 pub use spares::{Origin, RefillRow, Refilled, SpareFigures, SpareRow, SpareState, Stopped};
-pub use tenants::{NewTenant, TenantRow, TenantStatus};
+pub use tenants::{NewTenant, TenantPlan, TenantRow, TenantStatus};
 
 // A registry can't be opened without one.
 pub use portero_auth::MasterKey;

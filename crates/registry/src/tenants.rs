@@ -67,6 +67,17 @@ pub struct NewTenant<'a> {
     pub servers: &'a [ServerId],
     /// The newest version of a spare's schema that whoever makes the tenant knows: none of a newer one will do.
     pub newest_spare: SchemaVersion,
+    /// Its plan; without one it has the weight 1.
+    pub plan: Option<&'a TenantPlan>,
+}
+
+/// What a company's contract is called, and the weight that goes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantPlan {
+    /// Its name: up to 32 of `a-z`, `0-9` and hyphens.
+    pub name: String,
+    /// 1 to 100.
+    pub weight: u8,
 }
 
 /// A tenant.
@@ -94,6 +105,8 @@ pub struct TenantRow {
     pub pause_reason: Option<String>,
     /// Its part of a server that is short of connections, beside others that wait: 1 to 100.
     pub weight: u8,
+    /// The name of its plan, if it was given one.
+    pub plan: Option<String>,
     /// When it was deleted, if it is.
     pub deleted_at: Option<OffsetDateTime>,
     /// Until when a deleted one is kept at least.
@@ -102,7 +115,7 @@ pub struct TenantRow {
     pub undelete_to: Option<TenantStatus>,
 }
 
-const COLUMNS: &str = "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason, weight, deleted_at, purge_after, undelete_to";
+const COLUMNS: &str = "id, name, subdomain, db_name, created_at, status, admin_user_id, server_id, schema_version, pause_reason, weight, plan, deleted_at, purge_after, undelete_to";
 
 impl TenantRow {
     fn from_row(row: &Row) -> Result<Self> {
@@ -123,6 +136,7 @@ impl TenantRow {
             schema_version: row.get("schema_version"),
             pause_reason: row.get("pause_reason"),
             weight: weight_of(row)?,
+            plan: row.get("plan"),
             deleted_at: row.get("deleted_at"),
             purge_after: row.get("purge_after"),
             undelete_to: row.get::<_, Option<&str>>("undelete_to").map(TenantStatus::parse).transpose()?,
@@ -148,8 +162,8 @@ impl Registry {
         let login = TenantLogin { database, password: new.login.password.clone() };
         let sealed = self.seal_login(new.id, &login);
         txn.execute(
-            "INSERT INTO tenants (id, name, subdomain, db_name, db_url, status, admin_user_id, server_id, origin)
-             VALUES ($1, $2, $3, $4, $5, 'provisioning', $6, $7, $8)",
+            "INSERT INTO tenants (id, name, subdomain, db_name, db_url, status, admin_user_id, server_id, origin, plan, weight)
+             VALUES ($1, $2, $3, $4, $5, 'provisioning', $6, $7, $8, $9, coalesce($10::smallint, 1::smallint))",
             &[
                 &new.id.uuid(),
                 &new.name.as_str(),
@@ -159,6 +173,8 @@ impl Registry {
                 &new.admin.uuid(),
                 &server.uuid(),
                 &origin,
+                &new.plan.map(|plan| plan.name.as_str()),
+                &new.plan.map(|plan| i16::from(plan.weight)),
             ],
         )
         .await
@@ -394,10 +410,22 @@ impl Registry {
     /// # Errors
     /// The registry, and a weight that is not between 1 and 100.
     pub async fn tenant_set_weight(&self, id: TenantId, weight: u8) -> Result<Option<i64>> {
+        self.tenant_set_share(id, weight, None).await
+    }
+
+    /// Gives a tenant a plan, and its weight; returns as [`tenant_set_weight`](Self::tenant_set_weight).
+    ///
+    /// # Errors
+    /// As that, and a name that can be no plan's.
+    pub async fn tenant_set_plan(&self, id: TenantId, plan: &TenantPlan) -> Result<Option<i64>> {
+        self.tenant_set_share(id, plan.weight, Some(&plan.name)).await
+    }
+
+    async fn tenant_set_share(&self, id: TenantId, weight: u8, plan: Option<&str>) -> Result<Option<i64>> {
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
-        let sql = "UPDATE tenants SET weight = $2 WHERE id = $1";
-        if txn.execute(sql, &[&id.uuid(), &i16::from(weight)]).await? != 1 {
+        let sql = "UPDATE tenants SET weight = $2, plan = coalesce($3, plan) WHERE id = $1";
+        if txn.execute(sql, &[&id.uuid(), &i16::from(weight), &plan]).await? != 1 {
             return Ok(None);
         }
         let clock = route_changed_in_txn(&txn, id).await?;

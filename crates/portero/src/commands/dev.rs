@@ -114,6 +114,7 @@ pub(crate) async fn run(settings: Settings, args: DevArgs, output: Output) -> Re
             workers: settings.workers,
             signup_mode: settings.signup_mode,
             signups_in_flight: settings.signups_in_flight,
+            plans: settings.plans,
             mailbox: if settings.smtp.is_none() { Mailbox::Shown } else { Mailbox::Hidden },
             smtp: settings.smtp,
             mails_per_hour: settings.mails_per_hour,

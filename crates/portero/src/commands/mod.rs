@@ -31,8 +31,8 @@ fn direct(mut settings: Settings) -> Result<Direct, Failure> {
         None => dev::running(&settings)?,
     };
     let registry = Registry::new(parse_url(&url)?, &key);
-    let control =
-        Control::new(registry.clone(), Passwords::default(), site, settings.signup_mode).by(somebody());
+    let control = Control::new(registry.clone(), Passwords::default(), site, settings.signup_mode);
+    let control = control.with_plans(settings.plans).by(somebody());
     Ok(Direct { control, registry })
 }
 

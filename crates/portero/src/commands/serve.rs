@@ -98,6 +98,7 @@ pub(crate) async fn run(
         workers: settings.workers,
         signup_mode: settings.signup_mode,
         signups_in_flight: settings.signups_in_flight,
+        plans: settings.plans,
         mailbox: Mailbox::Hidden,
         smtp: settings.smtp,
         mails_per_hour: settings.mails_per_hour,

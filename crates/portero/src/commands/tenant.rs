@@ -1,4 +1,4 @@
-//! `portero tenant`: create, list, show, pause, resume, weight; what follows in a tenant's life is in [`life`].
+//! `portero tenant`: create, list, show, pause, resume, plan, weight; what follows in a tenant's life is in [`life`].
 
 mod life;
 
@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
-use portero_control::{FieldNames, Known, LookAlike, SignUp, SignUpError, TenantView};
+use portero_control::{FieldNames, Known, LookAlike, SignUp, SignUpError, TenantPlan, TenantView, Wishes};
 use portero_kernel::Subdomain;
 use portero_registry::JobStatus;
 use std::{
@@ -37,6 +37,9 @@ pub(crate) enum TenantCommand {
         /// Have the name though it reads like another company's
         #[arg(long)]
         allow_look_alike: bool,
+        /// The plan it has, one of those in the settings, and the weight that goes with it
+        #[arg(long)]
+        plan: Option<String>,
         /// Don't wait until it is done
         #[arg(long)]
         no_wait: bool,
@@ -75,6 +78,13 @@ pub(crate) enum TenantCommand {
     },
     /// Remove all that there is of a deleted tenant, and prove it: there is no way back
     Purge(life::PurgeArgs),
+    /// Give a tenant another plan, and the weight that goes with it
+    Plan {
+        /// Its subdomain
+        subdomain: String,
+        /// One of those in the settings
+        plan: String,
+    },
     /// Set a tenant's part of a server that is short of connections
     Weight {
         /// Its subdomain
@@ -98,13 +108,15 @@ pub(crate) async fn run(
             admin_email,
             admin_password_stdin,
             allow_look_alike,
+            plan,
             no_wait,
         } => {
+            let plan = plan.map(|name| plan_of(&direct, &name)).transpose()?;
             let password = read_password(admin_password_stdin)?;
             let form =
                 SignUp { company: &name, subdomain: &subdomain, email: &admin_email, password: &password };
-            let look_alike = LookAlike::allowed_if(allow_look_alike);
-            create(&direct, &form, look_alike, no_wait, output).await
+            let wishes = Wishes { look_alike: LookAlike::allowed_if(allow_look_alike), plan };
+            create(&direct, &form, &wishes, no_wait, output).await
         }
         TenantCommand::List => list(&direct, output).await,
         TenantCommand::Show { subdomain } => {
@@ -139,6 +151,17 @@ pub(crate) async fn run(
         TenantCommand::Delete(args) => life::delete(&direct, &args, output).await,
         TenantCommand::Undelete { subdomain } => life::undelete(&direct, &subdomain, output).await,
         TenantCommand::Purge(args) => life::purge(&direct, &args, output).await,
+        TenantCommand::Plan { subdomain, plan } => {
+            let plan = plan_of(&direct, &plan)?;
+            let change = direct.control.set_plan(&label(&subdomain)?, &plan).await?;
+            output.json(&change);
+            output.line(format_args!(
+                "{} has the plan {}, of weight {}.",
+                change.tenant.subdomain, plan.name, plan.weight
+            ));
+            output.line(who_knows(&change.known));
+            Ok(ExitCode::SUCCESS)
+        }
         TenantCommand::Weight { subdomain, weight } => {
             let change = direct.control.set_weight(&label(&subdomain)?, weight).await?;
             output.json(&change);
@@ -152,12 +175,12 @@ pub(crate) async fn run(
 async fn create(
     direct: &Direct,
     form: &SignUp<'_>,
-    look_alike: LookAlike,
+    wishes: &Wishes,
     no_wait: bool,
     output: Output,
 ) -> Result<ExitCode, Failure> {
     let signed_up =
-        direct.control.create_tenant(form, FieldNames::COMMAND, look_alike, None).await.map_err(|error| {
+        direct.control.create_tenant(form, FieldNames::COMMAND, wishes, None).await.map_err(|error| {
             match error {
                 SignUpError::Invalid(errors) => {
                     let lines: Vec<_> =
@@ -247,6 +270,7 @@ fn show(tenant: &TenantView, output: Output) {
         ("database", tenant.db_name.clone()),
         ("server", tenant.server.clone()),
         ("schema", format!("version {}", tenant.schema_version)),
+        ("plan", tenant.plan.clone().unwrap_or_else(|| "none".to_owned())),
         ("weight", tenant.weight.to_string()),
         ("created", moment(tenant.created_at)),
     ] {
@@ -291,6 +315,10 @@ fn who_knows(known: &Known) -> String {
 
 fn label(raw: &str) -> Result<Subdomain, Failure> {
     Subdomain::parse(raw).map_err(|refusal| Failure::usage(anyhow!("the subdomain {raw:?} {refusal}")))
+}
+
+fn plan_of(direct: &Direct, name: &str) -> Result<TenantPlan, Failure> {
+    direct.control.plan(name).map_err(|unknown| Failure::usage(anyhow!(unknown)))
 }
 
 /// It is shown in a line, here and elsewhere.

@@ -134,6 +134,8 @@ pub struct TenantPage<'a> {
     pub database: &'a str,
     /// Why it was paused.
     pub reason: Option<&'a str>,
+    /// The name of its plan, if it has one.
+    pub plan: Option<&'a str>,
     /// Its weight.
     pub weight: u8,
     /// When it was deleted, and until when its data is kept, in RFC 3339.

@@ -143,7 +143,7 @@ impl MigrationPage<'_> {
             Some(RunState::Running) => (w.next_running, None),
             Some(RunState::Interrupted) => (w.next_interrupted, resume()),
             Some(RunState::Stopped) => (w.next_stopped, resume()),
-            _ if self.run.counts.failed > 0 => (w.next_failed, resume()),
+            Some(RunState::Incomplete) => (w.next_failed, resume()),
             _ => (w.next_nothing, None),
         }
     }

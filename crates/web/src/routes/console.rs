@@ -360,6 +360,7 @@ async fn tenant(desk: Desk, id: web::Path<String>) -> Result<HttpResponse, Probl
         url: &line.url,
         database: &line.db_name,
         reason: line.pause_reason.as_deref(),
+        plan: line.plan.as_deref(),
         weight: line.weight,
         deleted: more.as_ref().and_then(|more| {
             Some((rfc3339(more.deleted_at?), more.purge_after.map(rfc3339).unwrap_or_default()))

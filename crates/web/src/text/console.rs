@@ -207,6 +207,8 @@ coded! {
         TenantPause = "tenant.pause",
         /// A company was resumed.
         TenantResume = "tenant.resume",
+        /// A company got another plan.
+        TenantPlan = "tenant.plan",
         /// A company got another weight.
         TenantWeight = "tenant.weight",
         /// A company got another subdomain.
@@ -334,6 +336,7 @@ pub struct ConsoleWords {
     pub database: &'static str,
     pub id: &'static str,
     pub reason: &'static str,
+    pub plan: &'static str,
     pub weight: &'static str,
     pub weight_hint: &'static str,
     pub set_weight: &'static str,
@@ -430,6 +433,7 @@ pub struct ConsoleWords {
     pub all_deeds: &'static str,
     pub said: fn(&str) -> String,
     pub renamed_to: fn(&str) -> String,
+    pub plan_of: fn(&str) -> String,
     pub weight_of: fn(i64) -> String,
     pub before_grace: &'static str,
     pub was_so: &'static str,

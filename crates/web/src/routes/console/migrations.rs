@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     pages::{MigrationPage, MigrationsPage, RunCounts, RunRow},
-    text::console::Section,
+    text::console::{Section, migrations::RunState},
 };
 use actix_web::{HttpResponse, web};
 use portero_control::{MigratedFilter, MigrationError, MigrationRunView, MigrationState};
@@ -92,9 +92,10 @@ pub(super) async fn show(
 }
 
 fn run_row(run: MigrationRunView) -> RunRow {
+    let all_but_some = run.status == RunState::Finished.code() && run.failed > 0;
     RunRow {
         id: run.id.to_string(),
-        state: run.status.to_owned(),
+        state: if all_but_some { RunState::Incomplete.code() } else { run.status }.to_owned(),
         reason: run.reason,
         target: run.target,
         whole_fleet: run.whole_fleet,

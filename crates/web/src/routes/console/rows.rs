@@ -140,6 +140,7 @@ fn details(details: &Value, w: &ConsoleWords) -> Vec<String> {
     let said = [
         text("to").map(|name| (w.renamed_to)(&name)),
         text("reason").map(|reason| (w.said)(&reason)),
+        text("plan").map(|name| (w.plan_of)(&name)),
         details["weight"].as_i64().map(w.weight_of),
         details["count"].as_i64().map(w.times),
         (details["before_grace"] == true).then(|| w.before_grace.to_owned()),

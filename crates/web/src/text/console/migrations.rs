@@ -11,7 +11,9 @@ coded! {
         Interrupted = "interrupted",
         /// Too many have failed.
         Stopped = "stopped",
-        /// Every company was seen to.
+        /// Every company was seen to, and some have failed.
+        Incomplete = "incomplete",
+        /// Every company was seen to, and none has failed.
         Finished = "finished",
     }
 }
@@ -102,6 +104,7 @@ pub(super) static EN: MigrationWords = MigrationWords {
         RunState::Running => "under way",
         RunState::Interrupted => "interrupted",
         RunState::Stopped => "stopped",
+        RunState::Incomplete => "finished, but for those that failed",
         RunState::Finished => "finished",
     },
     migrated_state: |state| match state {
@@ -140,6 +143,7 @@ pub(super) static ES: MigrationWords = MigrationWords {
         RunState::Running => "en curso",
         RunState::Interrupted => "interrumpida",
         RunState::Stopped => "detenida",
+        RunState::Incomplete => "terminada, salvo las que fallaron",
         RunState::Finished => "terminada",
     },
     migrated_state: |state| match state {
