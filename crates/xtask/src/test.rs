@@ -36,6 +36,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<ExitCode> {
         println!("{line}");
     }
     let status = cargo.wait()?;
+    if !status.success() && total.failed == 0 {
+        println!("\nNot all tests could be run: above stands why.");
+    }
     println!("\n{} passed, {} failed", total.passed, total.failed);
     // Ended by a signal: as a shell would say it, a failure.
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
