@@ -93,6 +93,19 @@ pub enum MigrateError {
         #[source]
         source: Error,
     },
+    /// An index of that name is there, and it is not the one that the migration makes.
+    #[error(
+        "{migration}: another index has the name of the one that it makes. There is: {there}. The file says: {wanted}. \
+         Drop the one that is there or give it another name, and try again"
+    )]
+    OtherIndex {
+        /// Which migration.
+        migration: String,
+        /// The definition of the one that is there.
+        there: String,
+        /// The definition that it would have.
+        wanted: String,
+    },
     /// After it was committed the history doesn't have it.
     #[error("{0} ran, and the history doesn't have it")]
     Vanished(String),
