@@ -183,3 +183,23 @@ async fn an_index_that_is_there_is_the_one_of_the_file_or_it_is_told_of() {
     assert_eq!(there.query_one(oids, &[]).await.unwrap().get::<_, String>(0), before);
     assert_eq!(fleet.truth("acme", "role").await.0.last(), Some(&next_version()));
 }
+
+#[tokio::test]
+async fn a_history_that_was_damaged_is_told_of_and_nothing_is_run_again() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    fleet.file(1, "nicknames", NICKNAME);
+    let newest = next_version() - 1;
+    fleet.change("acme", &format!("UPDATE schema_history SET name = NULL WHERE version = {newest}")).await;
+    let told = fleet.migrate(&["run", "--tenant", "acme"]).await.expect(1).stdout;
+    assert!(told.contains("a row of public.schema_history has no name"), "{told}");
+    let drift = fleet.migrate(&["drift"]).await.expect(3).stdout;
+    assert!(drift.contains(&format!("migration {newest}: name is none, and should be ")), "{drift}");
+    let nobodys =
+        "ALTER TABLE schema_history DROP CONSTRAINT schema_history_pkey, ALTER version DROP NOT NULL;
+                   UPDATE schema_history SET version = NULL WHERE name IS NULL";
+    fleet.change("acme", nobodys).await;
+    let told = fleet.migrate(&["resume"]).await.expect(1).stdout;
+    assert!(told.contains("a row of public.schema_history has no version"), "{told}");
+    let drift = fleet.migrate(&["drift"]).await.expect(3).stdout;
+    assert!(drift.contains("migration without a number is extra"), "{drift}");
+}

@@ -53,7 +53,8 @@ pub(super) async fn apply(
         ))
         .await
         .map_err(|source| failed(migration, "", source))?;
-    Ok(results(&answer).into_iter().next().and_then(|rows| Applied::from_row(rows.first()?)))
+    let rows = results(&answer).into_iter().next().unwrap_or_default();
+    rows.first().map(|row| Applied::from_row(row)).transpose()
 }
 
 /// Whether the statement makes an index that is there, and whole. One that is not whole is not there any more after this.
