@@ -2,7 +2,7 @@
 
 use portero_auth::MasterKey;
 use portero_pg::Session;
-use portero_registry::{Actor, Entry, Outcome, Registry};
+use portero_registry::{Actor, Entry, Outcome, Registry, Verb};
 use portero_testkit::{Answer, DEADLINE, TestApp, join_all, wait_for};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ async fn verify(app: &TestApp, more: &[&str], code: i32) -> Value {
 fn note(number: usize) -> Entry {
     Entry {
         actor: Actor::System { task: "test" },
-        verb: "test.note",
+        verb: Verb::DoctorMend,
         outcome: Outcome::Done,
         tenant: None,
         subdomain: None,

@@ -122,6 +122,36 @@ async fn each_thing_that_differs_is_named_and_of_its_own_tenant_alone() {
 }
 
 #[tokio::test]
+async fn what_differs_in_many_alike_is_told_once_with_who_they_are() {
+    let cluster = TestCluster::private().await;
+    let app = TestApp::builder().cluster(&cluster).start().await;
+    let [acme, globex] = two(&app).await;
+    let initech = app.sign_up("initech").await;
+    for company in [&acme, &globex, &initech] {
+        let session = by_hand(&app, company).await;
+        session.batch_execute("ALTER TABLE users ADD nickname text, ADD shoe int").await.unwrap();
+        session.close().await;
+    }
+    by_hand(&app, &globex).await.batch_execute("DROP INDEX sessions_user").await.unwrap();
+    let text = app.portero(&["migrate", "drift"]).run().await.expect(3).stdout;
+    let newest = TENANT_MIGRATIONS.latest();
+    let expected = format!(
+        "column public.users.nickname is extra\n\
+         column public.users.shoe is extra\n    \
+         2 tenants on main, schema {newest}:\n    \
+         acme, initech\n\n\
+         column public.users.nickname is extra\n\
+         column public.users.shoe is extra\n\
+         index sessions_user on public.sessions is missing\n    \
+         globex on main, schema {newest}\n\n\
+         3 of 3 tenants have drifted."
+    );
+    assert!(text.starts_with(&expected), "{text}");
+    let report = drift(&app, 3).await;
+    assert_eq!((told(&report, "acme").len(), told(&report, "initech").len()), (2, 2), "{report}");
+}
+
+#[tokio::test]
 async fn a_tenant_is_held_against_its_own_version() {
     let cluster = TestCluster::private().await;
     let app = TestApp::builder().cluster(&cluster).start().await;

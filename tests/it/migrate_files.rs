@@ -123,3 +123,83 @@ async fn what_was_done_though_its_answer_was_none_is_told_as_done() {
     fleet.migrate(&["run"]).await.expect(0);
     fleet.all_have("nickname").await;
 }
+
+const INDEXES: &str = r#"-- portero: no transaction
+CREATE UNIQUE INDEX CONCURRENTLY users_one ON public.users
+    (lower(email) text_pattern_ops, created_at DESC) INCLUDE (role) WHERE disabled_at IS NULL AND users.role <> '';
+CREATE INDEX CONCURRENTLY IF NOT EXISTS "Users two" ON ONLY users USING hash ((users.role || 'a; b')); -- and
+CREATE INDEX CONCURRENTLY users_three ON users ((users IS NULL), id)"#;
+
+#[tokio::test]
+async fn an_index_that_is_there_is_the_one_of_the_file_or_it_is_told_of() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    fleet.file(1, "indexes", INDEXES);
+    let one = "(lower(email) text_pattern_ops, created_at DESC) INCLUDE (role) WHERE disabled_at IS NULL AND role <> ''";
+    let others = [
+        ("CREATE UNIQUE INDEX users_one ON sessions (id)".to_owned(), "users_one ON public.sessions"),
+        (format!("CREATE INDEX users_one ON users {one}"), "CREATE INDEX users_one"),
+        (
+            format!("CREATE UNIQUE INDEX users_one ON users {}", &one[..one.len() - 15]),
+            "(disabled_at IS NULL). The",
+        ),
+        (
+            format!("CREATE UNIQUE INDEX users_one ON users {}", one.replace(" DESC", "")),
+            ", created_at) INCLUDE",
+        ),
+        (
+            r#"CREATE INDEX "Users two" ON users ((role || 'a; b'))"#.to_owned(),
+            r#""Users two" ON public.users USING btree"#,
+        ),
+    ];
+    let mut args = vec!["run", "--tenant", "acme"];
+    for (other, there) in &others {
+        fleet.change("acme", r#"DROP INDEX IF EXISTS users_one; DROP INDEX IF EXISTS "Users two""#).await;
+        fleet.change("acme", other).await;
+        let told = fleet.migrate(&args).await.expect(1).stdout;
+        let wanted = if other.contains("two") {
+            r#"The file says: CREATE INDEX "Users two" ON public.users USING hash"#
+        } else {
+            "The file says: CREATE UNIQUE INDEX users_one ON public.users USING btree (lower(email) text_pattern_ops"
+        };
+        assert!(
+            told.contains(there) && told.contains(wanted) && told.contains("Drop the one that is there"),
+            "{other}: {told}"
+        );
+        args = vec!["resume"];
+    }
+    fleet.change("acme", r#"DROP INDEX "Users two""#).await;
+    fleet.migrate(&args).await.expect(0);
+    // The history was lost, and they are there, as the file writes them.
+    fleet.change("acme", &format!("DELETE FROM schema_history WHERE version = {}", next_version())).await;
+    let oids = "SELECT string_agg(indexrelid::text, ' ' ORDER BY indexrelid) FROM pg_index";
+    let there = fleet.inside("acme").await;
+    let before: String = there.query_one(oids, &[]).await.unwrap().get(0);
+    let registry = fleet.app.peek().await;
+    registry
+        .batch_execute(&format!("UPDATE tenants SET schema_version = {}", next_version() - 1))
+        .await
+        .unwrap();
+    fleet.migrate(&["run"]).await.expect(0);
+    assert_eq!(there.query_one(oids, &[]).await.unwrap().get::<_, String>(0), before);
+    assert_eq!(fleet.truth("acme", "role").await.0.last(), Some(&next_version()));
+}
+
+#[tokio::test]
+async fn a_history_that_was_damaged_is_told_of_and_nothing_is_run_again() {
+    let fleet = Fleet::of(&["acme", "globex"]).await;
+    fleet.file(1, "nicknames", NICKNAME);
+    let newest = next_version() - 1;
+    fleet.change("acme", &format!("UPDATE schema_history SET name = NULL WHERE version = {newest}")).await;
+    let told = fleet.migrate(&["run", "--tenant", "acme"]).await.expect(1).stdout;
+    assert!(told.contains("a row of public.schema_history has no name"), "{told}");
+    let drift = fleet.migrate(&["drift"]).await.expect(3).stdout;
+    assert!(drift.contains(&format!("migration {newest}: name is none, and should be ")), "{drift}");
+    let nobodys =
+        "ALTER TABLE schema_history DROP CONSTRAINT schema_history_pkey, ALTER version DROP NOT NULL;
+                   UPDATE schema_history SET version = NULL WHERE name IS NULL";
+    fleet.change("acme", nobodys).await;
+    let told = fleet.migrate(&["resume"]).await.expect(1).stdout;
+    assert!(told.contains("a row of public.schema_history has no version"), "{told}");
+    let drift = fleet.migrate(&["drift"]).await.expect(3).stdout;
+    assert!(drift.contains("migration without a number is extra"), "{drift}");
+}

@@ -1,9 +1,8 @@
 //! What people do to the platform, each written down in the audit log: who, what, to which tenant, how it went.
 //!
-//! A verb is chosen once and never changed: people search for it. What was done is written in the transaction of the
-//! change; what was refused or failed after it, and so is what changed nothing in the registry because it was so already:
-//! that says so (`unchanged`). The work itself is in the noun's own file. Sign-ups that are refused are not written down:
-//! anybody can make as many as they like.
+//! What was done is written in the transaction of the change; what was refused or failed after it, and so is what changed
+//! nothing in the registry because it was so already: that says so (`unchanged`). The work itself is in the noun's own file.
+//! Sign-ups that are refused are not written down: anybody can make as many as they like.
 
 use crate::{
     Asking, Change, Control, FieldNames, Finding, Grace, JobError, Leftovers, LookAlike, MendError,
@@ -15,7 +14,7 @@ use portero_auth::{OperatorToken, SessionSecret};
 use portero_kernel::{EmailAddress, JobId, MigrationRunId, OperatorId, SecretString, Subdomain};
 use portero_pg::Migrations;
 use portero_provisioner::fleet::Tell;
-use portero_registry::{Actor, Entry, Outcome, RegistryError, TenantPlan};
+use portero_registry::{Actor, Entry, Outcome, RegistryError, TenantPlan, Verb};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -26,7 +25,7 @@ const LONGEST: usize = 100;
 
 /// Something that is about to be done.
 struct Act {
-    verb: &'static str,
+    verb: Verb,
     subdomain: Option<Subdomain>,
     details: Value,
 }
@@ -57,7 +56,7 @@ impl Control {
         names: FieldNames,
         asking: &Asking<'_>,
     ) -> Result<SignUpOutcome, SignUpError> {
-        let act = Act { verb: "tenant.sign-up", subdomain: None, details: json!({}) };
+        let act = Act { verb: Verb::TenantSignUp, subdomain: None, details: json!({}) };
         self.noting(&self.entry(act)).take_on_if_open(form, names, asking).await
     }
 
@@ -68,7 +67,7 @@ impl Control {
     /// [`SignUpError::LinkSpent`], [`SignUpError::Invalid`] or [`SignUpError::Busy`] (the link is good for another try), and whatever else happened to
     /// the name meanwhile.
     pub async fn confirm(&self, token: &str, password: &str, claim: &[u8]) -> Result<SignedUp, SignUpError> {
-        let act = Act { verb: "tenant.sign-up", subdomain: None, details: json!({ "confirmed": true }) };
+        let act = Act { verb: Verb::TenantSignUp, subdomain: None, details: json!({ "confirmed": true }) };
         self.noting(&self.entry(act)).do_confirm(token, password, claim).await
     }
 
@@ -90,7 +89,7 @@ impl Control {
         if let Some(plan) = &wishes.plan {
             details["plan"] = json!(plan.name);
         }
-        let act = Act { verb: "tenant.create", subdomain: None, details };
+        let act = Act { verb: Verb::TenantCreate, subdomain: None, details };
         self.done(act, async |control| match key {
             Some(key) => control.take_on_once(form, names, wishes, key).await,
             None => control.take_on(form, names, wishes, None).await,
@@ -114,7 +113,7 @@ impl Control {
             "invitation": id, "personal": email.is_some(), "for": subdomain.map(Subdomain::as_str),
             "life_secs": life.as_secs(),
         });
-        let act = Act { verb: "invitation.create", subdomain: None, details };
+        let act = Act { verb: Verb::InvitationCreate, subdomain: None, details };
         self.done(act, async |control| control.do_invite(id, email, subdomain, life).await).await
     }
 
@@ -123,7 +122,7 @@ impl Control {
     /// # Errors
     /// The registry.
     pub async fn revoke_invitation(&self, id: Uuid) -> Result<bool, RegistryError> {
-        let act = Act::on("invitation.revoke", "invitation", &id.to_string());
+        let act = Act::on(Verb::InvitationRevoke, "invitation", &id.to_string());
         self.noting(&self.entry(act)).registry.invitation_revoke(id).await
     }
 
@@ -140,7 +139,7 @@ impl Control {
         drain: Duration,
     ) -> Result<Change, TenantError> {
         let details = json!({ "reason": reason.map(cut), "drain_secs": drain.as_secs() });
-        let act = Act::of("tenant.pause", subdomain, details);
+        let act = Act::of(Verb::TenantPause, subdomain, details);
         self.done(act, async |control| control.do_pause(subdomain, reason, drain).await).await
     }
 
@@ -150,7 +149,7 @@ impl Control {
     /// # Errors
     /// [`TenantError`].
     pub async fn resume(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
-        let act = Act::of("tenant.resume", subdomain, json!({}));
+        let act = Act::of(Verb::TenantResume, subdomain, json!({}));
         self.done(act, async |control| control.do_resume(subdomain).await).await
     }
 
@@ -159,7 +158,7 @@ impl Control {
     /// # Errors
     /// [`TenantError`].
     pub async fn set_weight(&self, subdomain: &Subdomain, weight: u8) -> Result<Change, TenantError> {
-        let act = Act::of("tenant.weight", subdomain, json!({ "weight": weight }));
+        let act = Act::of(Verb::TenantWeight, subdomain, json!({ "weight": weight }));
         self.done(act, async |control| control.do_set_weight(subdomain, weight).await).await
     }
 
@@ -169,7 +168,7 @@ impl Control {
     /// [`TenantError`].
     pub async fn set_plan(&self, subdomain: &Subdomain, plan: &TenantPlan) -> Result<Change, TenantError> {
         let details = json!({ "plan": plan.name, "weight": plan.weight });
-        let act = Act::of("tenant.plan", subdomain, details);
+        let act = Act::of(Verb::TenantPlan, subdomain, details);
         self.done(act, async |control| control.do_set_plan(subdomain, plan).await).await
     }
 
@@ -186,7 +185,7 @@ impl Control {
         look_alike: LookAlike,
     ) -> Result<Change, TenantError> {
         let details = json!({ "to": cut(to), "look_alike": look_alike.is_allowed() });
-        let act = Act::of("tenant.rename", subdomain, details);
+        let act = Act::of(Verb::TenantRename, subdomain, details);
         self.done(act, async |control| control.do_rename(subdomain, to, look_alike).await).await
     }
 
@@ -205,7 +204,7 @@ impl Control {
         let names: Vec<_> = subdomains.iter().map(Subdomain::as_str).collect();
         let details = json!({ "asked": names, "drain_secs": drain.as_secs() });
         let one = if let [one] = subdomains { Some(one.clone()) } else { None };
-        let act = Act { verb: "tenant.delete", subdomain: one, details };
+        let act = Act { verb: Verb::TenantDelete, subdomain: one, details };
         self.done(act, async |control| control.do_delete(subdomains, drain).await).await
     }
 
@@ -215,7 +214,7 @@ impl Control {
     /// # Errors
     /// [`TenantError::Purging`], [`TenantError::Purged`], and the others.
     pub async fn undelete(&self, subdomain: &Subdomain) -> Result<Change, TenantError> {
-        let act = Act::of("tenant.undelete", subdomain, json!({}));
+        let act = Act::of(Verb::TenantUndelete, subdomain, json!({}));
         self.done(act, async |control| control.do_undelete(subdomain).await).await
     }
 
@@ -226,7 +225,7 @@ impl Control {
     /// [`TenantError::NotDeleted`] for one that lives, [`TenantError::InGrace`] for one whose data is to be kept, unless
     /// that is waived.
     pub async fn purge(&self, subdomain: &Subdomain, grace: Grace) -> Result<Purge, TenantError> {
-        let act = Act::of("tenant.purge", subdomain, json!({ "before_grace": grace == Grace::Waive }));
+        let act = Act::of(Verb::TenantPurge, subdomain, json!({ "before_grace": grace == Grace::Waive }));
         self.done(act, async |control| control.do_purge(subdomain, grace).await).await
     }
 
@@ -242,7 +241,7 @@ impl Control {
     ) -> Result<RehearsalReport, TenantError> {
         let only: Vec<_> = options.only.iter().map(Subdomain::as_str).collect();
         let details = json!({ "target": set.latest(), "sample": options.sample, "only": only });
-        let act = Act { verb: "migration.rehearse", subdomain: None, details };
+        let act = Act { verb: Verb::MigrationRehearse, subdomain: None, details };
         // Before it begins: it may be cut off, and data was copied all the same.
         self.note(&self.entry(act)).await;
         self.do_rehearse(set, options).await
@@ -253,7 +252,7 @@ impl Control {
     /// # Errors
     /// [`ServerError`] says what it lacks, or what the URL does.
     pub async fn server_add(&self, name: &str, url: &SecretString) -> Result<ServerView, ServerError> {
-        let act = Act::on("server.add", "server", name);
+        let act = Act::on(Verb::ServerAdd, "server", name);
         self.done(act, async |control| control.do_server_add(name, url).await).await
     }
 
@@ -262,7 +261,7 @@ impl Control {
     /// # Errors
     /// [`ServerError::NotFound`], or the registry.
     pub async fn server_drain(&self, name: &str) -> Result<ServerView, ServerError> {
-        let act = Act::on("server.drain", "server", name);
+        let act = Act::on(Verb::ServerDrain, "server", name);
         self.done(act, async |control| control.do_server_drain(name).await).await
     }
 
@@ -271,7 +270,7 @@ impl Control {
     /// # Errors
     /// [`ServerError::NotFound`], or the registry.
     pub async fn server_undrain(&self, name: &str) -> Result<ServerView, ServerError> {
-        let act = Act::on("server.undrain", "server", name);
+        let act = Act::on(Verb::ServerUndrain, "server", name);
         self.done(act, async |control| control.do_server_undrain(name).await).await
     }
 
@@ -280,7 +279,7 @@ impl Control {
     /// # Errors
     /// [`JobError::NotStuck`].
     pub async fn job_retry(&self, id: JobId) -> Result<(), JobError> {
-        let act = Act::on("job.retry", "job", &id.to_string());
+        let act = Act::on(Verb::JobRetry, "job", &id.to_string());
         self.done(act, async |control| control.do_job_retry(id).await).await
     }
 
@@ -291,7 +290,7 @@ impl Control {
     /// # Errors
     /// [`JobError::UnderWay`], [`JobError::AtRest`].
     pub async fn job_abandon(&self, id: JobId) -> Result<Leftovers, JobError> {
-        let act = Act::on("job.abandon", "job", &id.to_string());
+        let act = Act::on(Verb::JobAbandon, "job", &id.to_string());
         self.done(act, async |control| control.do_job_abandon(id).await).await
     }
 
@@ -312,7 +311,7 @@ impl Control {
             "only": some, "waves": request.waves.to_string(), "max_failures": request.max_failures,
             "files": request.directory.is_some(),
         });
-        let act = Act { verb: "migration.run", subdomain: None, details };
+        let act = Act { verb: Verb::MigrationRun, subdomain: None, details };
         self.done(act, async |control| control.do_migrate(request, tell, stop).await).await
     }
 
@@ -328,7 +327,7 @@ impl Control {
         tell: Tell<'_>,
         stop: watch::Receiver<bool>,
     ) -> Result<MigrationReport, MigrationError> {
-        let act = Act::on("migration.resume", "run", &id.to_string());
+        let act = Act::on(Verb::MigrationResume, "run", &id.to_string());
         self.done(act, async |control| control.do_migration_resume(id, max_failures, jobs, tell, stop).await)
             .await
     }
@@ -338,7 +337,7 @@ impl Control {
     /// # Errors
     /// [`OperatorError`].
     pub async fn operator_add(&self, name: &str) -> Result<(OperatorView, OperatorToken), OperatorError> {
-        let act = Act::on("operator.add", "operator", name);
+        let act = Act::on(Verb::OperatorAdd, "operator", name);
         self.done(act, async |control| control.do_operator_add(name).await).await
     }
 
@@ -347,7 +346,7 @@ impl Control {
     /// # Errors
     /// [`OperatorError`].
     pub async fn operator_disable(&self, name: &str) -> Result<OperatorView, OperatorError> {
-        let act = Act::on("operator.disable", "operator", name);
+        let act = Act::on(Verb::OperatorDisable, "operator", name);
         self.done(act, async |control| control.do_operator_disable(name).await).await
     }
 
@@ -356,7 +355,7 @@ impl Control {
     /// # Errors
     /// [`OperatorError`].
     pub async fn operator_rotate(&self, name: &str) -> Result<(OperatorView, OperatorToken), OperatorError> {
-        let act = Act::on("operator.rotate", "operator", name);
+        let act = Act::on(Verb::OperatorRotate, "operator", name);
         self.done(act, async |control| control.do_operator_rotate(name).await).await
     }
 
@@ -369,7 +368,7 @@ impl Control {
             "server": finding.server, "kind": finding.kind.code(), "object": cut(&finding.object),
             "tenant": finding.tenant_id,
         });
-        let act = Act { verb: "doctor.mend", subdomain: finding.tenant(), details };
+        let act = Act { verb: Verb::DoctorMend, subdomain: finding.tenant(), details };
         // What it changes is on a server, and not in the registry.
         self.told(self.entry(act), finding.tenant().as_ref(), self.do_mend(finding).await).await
     }
@@ -379,7 +378,7 @@ impl Control {
     /// # Errors
     /// The registry.
     pub async fn operator_log_in(&self, operator: OperatorId) -> Result<SessionSecret, RegistryError> {
-        let act = Act { verb: "operator.login", subdomain: None, details: json!({}) };
+        let act = Act { verb: Verb::OperatorLogin, subdomain: None, details: json!({}) };
         self.done(act, async |control| control.do_operator_log_in(operator).await).await
     }
 
@@ -388,7 +387,7 @@ impl Control {
     /// # Errors
     /// The registry.
     pub async fn operator_log_out(&self, session: &SessionSecret) -> Result<(), RegistryError> {
-        let act = Act { verb: "operator.logout", subdomain: None, details: json!({}) };
+        let act = Act { verb: Verb::OperatorLogout, subdomain: None, details: json!({}) };
         self.noting(&self.entry(act)).registry.operator_session_delete(&session.digest()).await
     }
 
@@ -452,17 +451,17 @@ impl Control {
     pub(crate) async fn note(&self, entry: &Entry) {
         if let Err(error) = self.registry.audit_append(entry).await {
             let error = portero_kernel::with_causes(&error);
-            tracing::error!(verb = entry.verb, error, "the audit log lacks an entry");
+            tracing::error!(verb = entry.verb.code(), error, "the audit log lacks an entry");
         }
     }
 }
 
 impl Act {
-    fn of(verb: &'static str, subdomain: &Subdomain, details: Value) -> Self {
+    fn of(verb: Verb, subdomain: &Subdomain, details: Value) -> Self {
         Self { verb, subdomain: Some(subdomain.clone()), details }
     }
 
-    fn on(verb: &'static str, what: &'static str, name: &str) -> Self {
+    fn on(verb: Verb, what: &'static str, name: &str) -> Self {
         Self { verb, subdomain: None, details: json!({ what: cut(name) }) }
     }
 }

@@ -73,8 +73,8 @@ use servers::Probes;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-// Who acts, and which entries of the audit log are asked for.
-pub use portero_registry::{Actor, AuditFilter, AuditHead, NotAHead};
+// Who acts, what they do, and which entries of the audit log are asked for.
+pub use portero_registry::{Actor, AuditFilter, AuditHead, NotAHead, Verb};
 
 /// The control plane: what its use cases work with. Cheap to clone.
 #[derive(Clone)]

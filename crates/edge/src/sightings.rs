@@ -7,6 +7,7 @@
 use crate::{ClientAddress, Kind, context::Here};
 use actix_web::{HttpMessage, HttpRequest};
 use portero_kernel::TenantId;
+use portero_registry::Verb;
 use std::{
     collections::HashMap,
     net::IpAddr,
@@ -41,15 +42,15 @@ pub enum Sight {
 impl Sight {
     /// What the audit log calls it.
     #[must_use]
-    pub const fn verb(self) -> &'static str {
+    pub const fn verb(self) -> Verb {
         match self {
-            Self::CrossOrigin => "security.cross-origin",
-            Self::HostInvalid => "security.host-invalid",
-            Self::Misdirected => "security.misdirected",
-            Self::RateLimited => "security.rate-limited",
-            Self::TenantRateLimited => "security.tenant-rate-limited",
-            Self::CrossTenantToken => "security.cross-tenant-token",
-            Self::OperatorRefused => "security.operator-refused",
+            Self::CrossOrigin => Verb::CrossOrigin,
+            Self::HostInvalid => Verb::HostInvalid,
+            Self::Misdirected => Verb::Misdirected,
+            Self::RateLimited => Verb::RateLimited,
+            Self::TenantRateLimited => Verb::TenantRateLimited,
+            Self::CrossTenantToken => Verb::CrossTenantToken,
+            Self::OperatorRefused => Verb::OperatorRefused,
         }
     }
 

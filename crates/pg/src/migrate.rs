@@ -82,6 +82,11 @@ pub enum MigrateError {
         /// The newest that is there.
         found: SchemaVersion,
     },
+    /// A row of the history doesn't say which migration it is of.
+    #[error(
+        "a row of public.schema_history has no {0}: it was changed by hand. Put back what it had; until then nothing is migrated here"
+    )]
+    Damaged(&'static str),
     /// A migration failed; it was rolled back, those before it stay.
     #[error("{migration} failed{}", line.map(|line| format!(" in line {line}")).unwrap_or_default())]
     Migration {
@@ -92,6 +97,19 @@ pub enum MigrateError {
         /// Why.
         #[source]
         source: Error,
+    },
+    /// An index of that name is there, and it is not the one that the migration makes.
+    #[error(
+        "{migration}: another index has the name of the one that it makes. There is: {there}. The file says: {wanted}. \
+         Drop the one that is there or give it another name, and try again"
+    )]
+    OtherIndex {
+        /// Which migration.
+        migration: String,
+        /// The definition of the one that is there.
+        there: String,
+        /// The definition that it would have.
+        wanted: String,
     },
     /// After it was committed the history doesn't have it.
     #[error("{0} ran, and the history doesn't have it")]
@@ -222,9 +240,7 @@ impl Migrations {
         versions: &mut Option<Versions>,
     ) -> Result<bool, MigrateError> {
         let answer = session.simple_query(READ_HISTORY).await?;
-        let rows = results(&answer).into_iter().flatten();
-        let mut history: Vec<_> = rows.filter_map(Applied::from_row).collect();
-        history.sort_by_key(|applied| applied.version);
+        let history = history(results(&answer).into_iter().flatten())?;
         note(versions, &history);
         Ok(self.next(&history)?.is_none())
     }
@@ -276,10 +292,21 @@ impl Applied {
             && self.checksum == migration.checksum.to_string()
     }
 
-    fn from_row(row: &SimpleQueryRow) -> Option<Self> {
-        let text = |at| row.get(at).map(str::to_owned);
-        Some(Self { version: row.get(0)?.parse().ok()?, name: text(1)?, checksum: text(2)? })
+    fn from_row(row: &SimpleQueryRow) -> Result<Self, MigrateError> {
+        let text = |at, what| row.get(at).ok_or(MigrateError::Damaged(what));
+        Ok(Self {
+            version: text(0, "version")?.parse().map_err(|_| MigrateError::Damaged("version"))?,
+            name: text(1, "name")?.to_owned(),
+            checksum: text(2, "checksum")?.to_owned(),
+        })
     }
+}
+
+/// What was applied, oldest first.
+fn history<'a>(rows: impl Iterator<Item = &'a SimpleQueryRow>) -> Result<Vec<Applied>, MigrateError> {
+    let mut history = rows.map(Applied::from_row).collect::<Result<Vec<_>, _>>()?;
+    history.sort_by_key(|applied| applied.version);
+    Ok(history)
 }
 
 fn newest(history: &[Applied]) -> SchemaVersion {
@@ -322,9 +349,7 @@ async fn begin(session: &Session, tenant: Option<TenantId>) -> Result<Option<Vec
     if is_new {
         session.batch_execute(CREATE_HISTORY).await?;
     }
-    let mut history: Vec<_> = results.next().into_iter().flatten().filter_map(Applied::from_row).collect();
-    history.sort_by_key(|applied| applied.version);
-    Ok(Some(history))
+    history(results.next().into_iter().flatten()).map(Some)
 }
 
 /// The migration and its row, in the transaction that was begun, and the end of that; says what the history has of it.
@@ -339,7 +364,8 @@ async fn apply(
         .simple_query(&format!("{sql}\n;{and_then};{row};COMMIT"))
         .await
         .map_err(|source| failed(migration, &migration.sql, source))?;
-    Ok(results(&answer).pop().and_then(|rows| Applied::from_row(rows.first()?)))
+    let rows = results(&answer).pop().unwrap_or_default();
+    rows.first().map(|row| Applied::from_row(row)).transpose()
 }
 
 /// As refinery writes it, and read back.

@@ -80,7 +80,7 @@ const STRUCTURE: &str = "
         UNION ALL
         SELECT 'extension ' || extname, ARRAY['version', extversion] FROM pg_catalog.pg_extension
         UNION ALL
-        SELECT 'migration ' || version, ARRAY['name', name::text, 'checksum', checksum::text] FROM public.schema_history
+        SELECT 'migration ' || coalesce(version::text, 'without a number'), ARRAY['name', name::text, 'checksum', checksum::text] FROM public.schema_history
     ) AS things (what, aspects) ORDER BY what COLLATE \"C\"";
 
 /// Who may do what, a line for each right; the role `$1` reads `tenant`, and whoever is asking `owner`.

@@ -3,7 +3,7 @@
 
 use crate::workflows::purge_tenant;
 use portero_kernel::JobId;
-use portero_registry::{Actor, Entry, Outcome, Registry, RegistryError};
+use portero_registry::{Actor, Entry, Outcome, Registry, RegistryError, Verb};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -37,7 +37,7 @@ async fn look(registry: &Registry) -> Result<(), RegistryError> {
     let still_due = registry.purge_due(purge_tenant::KIND).await? == Some(tenant);
     let noting = registry.noting(Entry {
         actor: Actor::System { task: "reaper" },
-        verb: "tenant.purge",
+        verb: Verb::TenantPurge,
         outcome: Outcome::Done,
         tenant: Some(tenant),
         subdomain: None,

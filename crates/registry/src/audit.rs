@@ -4,7 +4,7 @@
 //! it. Appending holds the chain's head until the transaction ends, so it comes last in one; there is no number without
 //! a row. `auth` has the mathematics of the chain; `audit_walk` follows it.
 
-use crate::{Registry, Result, connection::Transaction};
+use crate::{Registry, Result, Verb, connection::Transaction};
 use portero_auth::Chain;
 use portero_kernel::TenantId;
 use serde_json::Value;
@@ -128,8 +128,8 @@ impl Outcome {
 pub struct Entry {
     /// Who.
     pub actor: Actor,
-    /// What: a name that stays, such as `tenant.pause`.
-    pub verb: &'static str,
+    /// What.
+    pub verb: Verb,
     /// How it went.
     pub outcome: Outcome,
     /// To which tenant.
@@ -293,7 +293,7 @@ impl Registry {
     pub(crate) async fn note_end_in_txn(
         &self,
         txn: &Transaction<'_>,
-        verb: &'static str,
+        verb: Verb,
         tenant: TenantId,
         subdomain: String,
     ) -> Result<()> {
@@ -336,7 +336,7 @@ impl Registry {
             at: Some(head.get("at")),
             actor_kind: entry.actor.kind().to_owned(),
             actor: entry.actor.name(),
-            verb: entry.verb.to_owned(),
+            verb: entry.verb.code().to_owned(),
             outcome: entry.outcome.as_str().to_owned(),
             tenant: entry.tenant,
             subdomain,

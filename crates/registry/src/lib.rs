@@ -29,6 +29,7 @@ mod signups;
 mod snapshot;
 mod spares;
 mod tenants;
+mod verbs;
 
 pub use audit::{Actor, AuditFilter, AuditRow, Entry, Outcome};
 pub use audit_walk::{AuditFault, AuditHead, AuditVerdict, NotAHead};
@@ -60,6 +61,7 @@ pub use signups::{
 pub use snapshot::SnapshotHead;
 pub use spares::{Origin, RefillRow, Refilled, SpareFigures, SpareRow, SpareState, Stopped};
 pub use tenants::{NewTenant, TenantPlan, TenantRow, TenantStatus};
+pub use verbs::Verb;
 
 // A registry can't be opened without one.
 pub use portero_auth::MasterKey;

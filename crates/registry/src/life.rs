@@ -2,7 +2,7 @@
 //! tombstone is left. Who may change what, and in which order, is said by `control` and by the purge's workflow.
 
 use crate::{
-    Lease, NewJob, Registry, RegistryError, Result, TenantStatus,
+    Lease, NewJob, Registry, RegistryError, Result, TenantStatus, Verb,
     connection::Transaction,
     names::{NameFor, name_check_in_txn, name_lock_in_txn},
     route_changed_in_txn,
@@ -347,7 +347,7 @@ impl Registry {
             let sql = "DELETE FROM tenants WHERE id = $1 RETURNING subdomain";
             let subdomain = txn.query_one(sql, &[&id.uuid()]).await?.get(0);
             route_changed_in_txn(&txn, id).await?;
-            self.note_end_in_txn(&txn, "tenant.purged", id, subdomain).await?;
+            self.note_end_in_txn(&txn, Verb::TenantPurged, id, subdomain).await?;
         }
         txn.commit().await?;
         Ok(())

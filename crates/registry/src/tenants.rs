@@ -1,7 +1,7 @@
 //! The companies: who has which subdomain and which database, and whether its door is open.
 
 use crate::{
-    Lease, Origin, Registry, RegistryError, Result, TenantLogin, connection::Transaction,
+    Lease, Origin, Registry, RegistryError, Result, TenantLogin, Verb, connection::Transaction,
     route_changed_in_txn, routes::weight_of, signups::invitation_give_back_in_txn,
 };
 use portero_kernel::{
@@ -291,7 +291,7 @@ impl Registry {
             .await?;
         if let Some(row) = changed {
             route_changed_in_txn(&txn, id).await?;
-            self.note_end_in_txn(&txn, "tenant.made", id, row.get(0)).await?;
+            self.note_end_in_txn(&txn, Verb::TenantMade, id, row.get(0)).await?;
         }
         txn.commit().await?;
         Ok(())
@@ -332,7 +332,7 @@ impl Registry {
         if let Some(row) = txn.query_opt(sql, &[&id.uuid()]).await? {
             invitation_give_back_in_txn(&txn, id).await?;
             route_changed_in_txn(&txn, id).await?;
-            self.note_end_in_txn(&txn, "tenant.undone", id, row.get(0)).await?;
+            self.note_end_in_txn(&txn, Verb::TenantUndone, id, row.get(0)).await?;
         }
         txn.commit().await?;
         Ok(())
@@ -358,7 +358,7 @@ impl Registry {
             let id = TenantId::from(row.get::<_, Uuid>(0));
             invitation_give_back_in_txn(&txn, id).await?;
             route_changed_in_txn(&txn, id).await?;
-            self.note_end_in_txn(&txn, "tenant.undone", id, row.get(1)).await?;
+            self.note_end_in_txn(&txn, Verb::TenantUndone, id, row.get(1)).await?;
         }
         txn.commit().await?;
         Ok(gone.is_some())

@@ -69,7 +69,8 @@ impl Migration {
         if let Some(found) = statements.iter().find_map(|statement| transaction_control(statement)) {
             return Err(SetError::TransactionControl(self.to_string(), found));
         }
-        let nameless = |statement: &&str| concurrent_index(statement) == Some(None);
+        let nameless =
+            |statement: &&str| concurrent_index(statement).is_some_and(|index| index.name.is_none());
         if !self.is_transactional() && statements.iter().any(nameless) {
             return Err(SetError::NamelessIndex(self.to_string()));
         }

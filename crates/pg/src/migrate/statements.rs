@@ -35,18 +35,44 @@ pub(super) fn is_concurrent(statement: &str) -> bool {
     words(statement, 4).iter().any(|word| word == "CONCURRENTLY")
 }
 
-/// The index that a `CREATE INDEX CONCURRENTLY` makes, as it is written; `Some(None)` where it has no name.
-pub(super) fn concurrent_index(statement: &str) -> Option<Option<&str>> {
+/// An index that is made CONCURRENTLY, each part as it is written.
+pub(super) struct ConcurrentIndex<'a> {
+    pub(super) is_unique: bool,
+    /// Nothing where PostgreSQL is to find a name.
+    pub(super) name: Option<&'a str>,
+    /// The schema of its table with the dot after it, or nothing: an index is where its table is.
+    pub(super) schema: &'a str,
+    pub(super) table: &'a str,
+    /// Everything after the table: method, columns, predicate.
+    pub(super) rest: &'a str,
+}
+
+/// What a `CREATE INDEX CONCURRENTLY` makes.
+pub(super) fn concurrent_index(statement: &str) -> Option<ConcurrentIndex<'_>> {
     let rest = word(statement, "CREATE")?;
-    let rest = word(word(rest, "UNIQUE").unwrap_or(rest), "INDEX")?;
-    let rest = word(rest, "CONCURRENTLY")?;
+    let unique = word(rest, "UNIQUE");
+    let rest = word(word(unique.unwrap_or(rest), "INDEX")?, "CONCURRENTLY")?;
     let known = word(rest, "IF").and_then(|rest| word(rest, "NOT")).and_then(|rest| word(rest, "EXISTS"));
-    let rest = bare(known.unwrap_or(rest));
-    if word(rest, "ON").is_some() {
-        return Some(None);
+    let rest = known.unwrap_or(rest);
+    let (name, rest) = match word(rest, "ON") {
+        Some(_) => (None, rest),
+        None => first(rest).map(|(name, rest)| (Some(name), rest))?,
+    };
+    let rest = word(rest, "ON")?;
+    let whole = bare(word(rest, "ONLY").unwrap_or(rest));
+    let (mut schema, (mut table, mut rest)) = ("", first(whole)?);
+    while let Some(after) = word(rest, ".") {
+        let after = bare(after);
+        schema = &whole[..whole.len() - after.len()];
+        (table, rest) = first(after)?;
     }
-    let name = &rest[..token(rest, 0).min(rest.len())];
-    Some(Some(name).filter(|name| !name.is_empty()))
+    Some(ConcurrentIndex { is_unique: unique.is_some(), name, schema, table, rest: bare(rest) })
+}
+
+/// The first token, and what follows it.
+fn first(text: &str) -> Option<(&str, &str)> {
+    let text = bare(text);
+    (!text.is_empty()).then(|| text.split_at(token(text, 0).min(text.len())))
 }
 
 /// What follows this word, where the text begins with it.
@@ -203,16 +229,27 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_is_made_concurrently_is_known_by_name() {
+    fn an_index_that_is_made_concurrently_is_known_by_its_parts() {
         for (statement, expected) in [
-            ("CREATE INDEX CONCURRENTLY a ON t (b)", Some(Some("a"))),
-            ("create unique index concurrently if not exists \"A b\" on t (b)", Some(Some("\"A b\""))),
-            ("CREATE INDEX /* now */ CONCURRENTLY\n-- why\nusers_a ON t(b)", Some(Some("users_a"))),
-            ("CREATE INDEX CONCURRENTLY ON t (b)", Some(None)),
+            ("CREATE INDEX CONCURRENTLY a ON t (b)", Some((false, Some("a"), "", "t", "(b)"))),
+            (
+                "create unique index concurrently if not exists \"A b\" on \"a.b\"(lower(c)) where d > 1 -- why",
+                Some((true, Some("\"A b\""), "", "\"a.b\"", "(lower(c)) where d > 1 -- why")),
+            ),
+            (
+                "CREATE INDEX /* now */ CONCURRENTLY\n-- why\nusers_a ON ONLY public . t USING hash (b)",
+                Some((false, Some("users_a"), "public . ", "t", "USING hash (b)")),
+            ),
+            ("CREATE INDEX CONCURRENTLY a ON d.s.t (b)", Some((false, Some("a"), "d.s.", "t", "(b)"))),
+            ("CREATE INDEX CONCURRENTLY ON t (b)", Some((false, None, "", "t", "(b)"))),
             ("CREATE INDEX a ON t (b)", None),
             ("DROP INDEX CONCURRENTLY a", None),
+            ("CREATE INDEX CONCURRENTLY", None),
+            ("CREATE INDEX CONCURRENTLY a ON", None),
         ] {
-            assert_eq!(concurrent_index(statement), expected, "{statement}");
+            let index = concurrent_index(statement);
+            let parts = index.map(|one| (one.is_unique, one.name, one.schema, one.table, one.rest));
+            assert_eq!(parts, expected, "{statement}");
         }
         assert!(is_concurrent("DROP INDEX CONCURRENTLY a") && is_concurrent("REINDEX INDEX CONCURRENTLY a"));
         assert!(!is_concurrent("CREATE INDEX a ON concurrently (a)"));
