@@ -99,7 +99,7 @@ async fn a_run_of_some_one_that_is_stopped_and_one_under_way_are_not_the_fleet_s
     fleet.file(1, "nicknames", &nickname_but_for("globex"));
     fleet.migrate(&["run", "--tenant", "acme"]).await.expect(0);
     assert!(!newcomer(&mut fleet, "initech").await, "one company is not the fleet");
-    drop(fleet.migrate(&["run", "--max-failures", "0"]).await);
+    drop(fleet.migrate(&["run", "--max-failures", "0", "--lock-timeout", "20s"]).await);
     assert_eq!(fleet.query("SELECT status FROM migration_runs ORDER BY created_at DESC").await[0], "stopped");
     assert!(!newcomer(&mut fleet, "hooli").await, "it was stopped");
     assert!(doctor(&fleet, 0).await.contains(&format!("version {}, which is built in", next_version() - 1)));
@@ -145,6 +145,12 @@ async fn a_run_that_ended_with_failures_counts_also_while_they_are_tried_again_a
     };
     let (resumed, ()) = tokio::join!(resume.run(), meanwhile);
     resumed.expect(3);
+    fleet.migrate(&["resume", "--max-failures", "0"]).await.expect(1);
+    assert_eq!(fleet.query("SELECT status FROM migration_runs ORDER BY created_at DESC").await[0], "stopped");
+    assert!(
+        newcomer(&mut fleet, "piedpiper").await,
+        "it was stopped in what was tried again: others have it"
+    );
 }
 
 #[tokio::test]

@@ -70,6 +70,9 @@ async fn a_job_that_is_given_up_says_what_it_leaves_and_frees_the_name_when_noth
     assert_eq!(told["left"]["reserved"], false, "{told}");
     assert_eq!(app.footprint().await, (0, 1));
     cluster.clean_slate().await;
+    let listed = app.portero(&["audit", "list", "--json"]).run().await.expect(0).json();
+    let undone = listed["entries"].as_array().unwrap().iter().find(|entry| entry["verb"] == "tenant.undone");
+    assert_eq!(undone.unwrap()["actor_kind"], "cli", "a person gave it up: {listed}");
 }
 
 #[tokio::test]
@@ -114,12 +117,18 @@ async fn jobs_at_rest_are_forgotten_in_time_and_those_that_wait_for_a_person_are
 
 #[tokio::test]
 async fn a_job_that_hangs_keeps_no_other_from_its_server() {
-    let app = TestApp::builder().failpoints("acme/role::before=pause").start().await;
-    app.ask_for("acme").await.0.expect(202);
-    app.wait_for_point("role::before").await;
+    // As many as work there at a time.
+    let hang = (std::thread::available_parallelism().map_or(1, std::num::NonZero::get) / 2).max(1);
+    let hang: Vec<_> = (0..hang).map(|number| format!("acme-{number}")).collect();
+    let points: Vec<_> = hang.iter().map(|name| format!("{name}/role::before=pause")).collect();
+    let app = TestApp::builder().failpoints(&points.join(";")).start().await;
+    for name in &hang {
+        app.ask_for(name).await.0.expect(202);
+        app.wait_for_point_of(name, "role::before").await;
+    }
     let companies = [app.sign_up("globex").await, app.sign_up("initech").await];
     for company in &companies {
         app.api(company).get("/api/v1/me").await.expect(200);
     }
-    app.guest("acme").get("/api/v1/ping").await.expect_problem(503, "tenant-provisioning");
+    app.guest("acme-0").get("/api/v1/ping").await.expect_problem(503, "tenant-provisioning");
 }

@@ -30,6 +30,7 @@ mod migrate;
 mod migrate_checks;
 mod migrate_files;
 mod migrate_fleet;
+mod migration_log;
 mod next_steps;
 mod nginx;
 mod operators;

@@ -1,5 +1,7 @@
 //! Operators: how they are added and shut out, how they log in, and which names and pages their listener answers to.
 
+use portero_auth::OperatorToken;
+use portero_kernel::ExposeSecret;
 use portero_testkit::{Http, Portero, Process, TestApp, scratch_dir};
 use std::collections::BTreeMap;
 
@@ -131,10 +133,12 @@ async fn guesses_have_a_limit_and_shut_nobody_out_who_is_known() {
     let app = TestApp::builder().env("PORTERO_LOGIN_PER_ADDRESS_MINUTE", "5").start().await;
     let token = app.operator_token().await.to_owned();
     app.operator("GET", "/budget").await.send().await.expect(200);
-    let guess = token.replace('1', "2").replace('0', "1");
-    let mut refused = app.operators("/budget").bearer(&guess).send().await;
+    // One that is written wrong, and those that are nobody's.
+    let mut refused =
+        app.operators("/budget").bearer(&token.replace('1', "2").replace('0', "1")).send().await;
     for _ in 0..6 {
-        refused = app.operators("/budget").bearer(&guess).send().await;
+        let guess = OperatorToken::generate().to_text();
+        refused = app.operators("/budget").bearer(guess.expose_secret()).send().await;
     }
     assert!(refused.expect_problem(429, "too-many-requests").header("retry-after").is_some());
     app.operator("GET", "/budget").await.send().await.expect(200);
@@ -221,8 +225,8 @@ async fn every_operation_is_for_operators_and_for_nobody_else() {
     app.portero(&["operator", "disable", "bob"]).run().await.expect(0);
     let operations = operations(&app).await;
     assert!(operations.len() >= 25, "{}", operations.len());
-    let wrong = portero_auth::OperatorToken::generate().to_text();
-    let wrong = portero_kernel::ExposeSecret::expose_secret(&wrong);
+    let wrong = OperatorToken::generate().to_text();
+    let wrong = wrong.expose_secret();
     for (method, path, takes_body) in &operations {
         let request = |token: Option<&str>| {
             let request = app.operators_http().request(method, "localhost", path);
@@ -338,8 +342,12 @@ async fn characters_that_no_text_has_are_refused_and_nothing_breaks() {
         ("/admin/v1/audit?actor=%00", 422),
         ("/admin/v1/audit?tenant=a%00b", 422),
         ("/admin/v1/servers/%00", 404),
+        ("/admin/v1/jobs/%00", 404),
     ] {
         assert_eq!(app.operator("GET", path).await.send().await.status, status, "{path}");
+    }
+    for path in ["/admin/v1/operators/%00/disable", "/admin/v1/operators/a%00b/rotate"] {
+        app.operator("POST", path).await.send().await.expect_problem(404, "not-found");
     }
     for reason in ["a\0b", "\u{1b}[2J", "a\r\nb", "\u{7}"] {
         let pause = app.operator("POST", "/admin/v1/tenants/acme/pause").await;

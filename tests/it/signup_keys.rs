@@ -1,6 +1,6 @@
 //! A sign-up that is sent twice is one sign-up: by its key, also after a crash and while the first is under way.
 
-use portero_testkit::{Answer, Browser, DEADLINE, TestApp, join_all, new_password, wait_until};
+use portero_testkit::{Answer, Browser, DEADLINE, TestApp, join_all, new_password, wait_for, wait_until};
 use serde_json::{Value, json};
 
 fn body(subdomain: &str, password: &str) -> Value {
@@ -155,7 +155,15 @@ async fn an_operator_s_request_is_one_by_a_key_of_their_own() {
     let added = app.portero(&["operator", "add", "bob", "--json"]).run().await.expect(0).json();
     let bob = added["token"].as_str().unwrap();
     let asked = body("acme", &new_password());
-    let answers = join_all((0..8).map(|_| post(ana, "key-1", &asked))).await;
+    // Eight hashes at once may be more than a busy machine bears: who is refused for that asks again.
+    let answers = join_all((0..8).map(async |_| {
+        wait_for("an answer", DEADLINE, async || {
+            let answer = post(ana, "key-1", &asked).await;
+            (answer.status != 503).then_some(answer)
+        })
+        .await
+    }));
+    let answers = answers.await;
     let first = answers[0].body.clone();
     for answer in answers {
         assert_eq!(answer.expect(202).body, first, "eight at once");

@@ -16,8 +16,11 @@ pub(crate) fn document() -> Value {
         let mut parameters: Vec<Value> = path_parameters(operation.path)
             .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
             .collect();
+        // A page of one goes by the places in it.
+        let of_a_run = operation.path == "/admin/v1/migrations/{run}";
         parameters.extend(operation.query.iter().map(|name| {
-            let of = if ["limit", "before"].contains(name) { "integer" } else { "string" };
+            let number = ["limit", "before"].contains(name) || (*name == "after" && of_a_run);
+            let of = if number { "integer" } else { "string" };
             json!({ "name": name, "in": "query", "schema": { "type": of } })
         }));
         if operation.body == "NewTenant" {

@@ -64,8 +64,7 @@ impl Control {
     /// confirms will show to be led in.
     ///
     /// # Errors
-    /// [`SignUpError::LinkSpent`], [`SignUpError::Invalid`] or [`SignUpError::Busy`] (the link is good for another try), and whatever else happened to
-    /// the name meanwhile.
+    /// [`SignUpError::LinkSpent`], [`SignUpError::Invalid`] or [`SignUpError::Busy`] (the link is good for another try).
     pub async fn confirm(&self, token: &str, password: &str, claim: &[u8]) -> Result<SignedUp, SignUpError> {
         let act = Act { verb: Verb::TenantSignUp, subdomain: None, details: json!({ "confirmed": true }) };
         self.noting(&self.entry(act)).do_confirm(token, password, claim).await

@@ -4,13 +4,15 @@ use crate::{Control, TenantError};
 use portero_kernel::{SchemaVersion, Subdomain, with_causes};
 use portero_pg::Migrations;
 use portero_provisioner::fleet::{Difference, References, Way};
-use portero_registry::{HoldingRow, TenantStatus};
+use portero_registry::{HoldingRow, Registry, TenantStatus};
 use serde::Serialize;
-use std::sync::Arc;
-use tokio::{sync::Semaphore, task::JoinSet};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 /// Tenants that are looked at at the same time on one server: each takes a connection of those that no tenant gets.
 const AT_ONCE: usize = 4;
+/// Where the registry says another version than the history, both are read again after this: a migration may be under way.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a tenant's database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -98,9 +100,10 @@ impl Control {
             let references = Arc::new(References::new(server, set.clone()));
             for holding in here {
                 let (turns, references, name) = (Arc::clone(&turns), Arc::clone(&references), name.clone());
+                let registry = self.registry.clone();
                 tasks.spawn(async move {
                     let _turn = turns.acquire().await;
-                    look(&references, &holding, name).await
+                    look(&registry, &references, holding, name).await
                 });
             }
         }
@@ -110,7 +113,12 @@ impl Control {
     }
 }
 
-async fn look(references: &References, holding: &HoldingRow, server: String) -> TenantDrift {
+async fn look(
+    registry: &Registry,
+    references: &References,
+    mut holding: HoldingRow,
+    server: String,
+) -> TenantDrift {
     let mut tenant = TenantDrift {
         subdomain: holding.subdomain.to_string(),
         server,
@@ -125,7 +133,15 @@ async fn look(references: &References, holding: &HoldingRow, server: String) -> 
         tenant.reason = Some(format!("it is {status}"));
         return tenant;
     }
-    match references.check(&holding.database).await {
+    let mut checked = references.check(&holding.database).await;
+    if checked.as_ref().is_ok_and(|drift| drift.version != holding.schema_version) {
+        sleep(LOOK_AGAIN).await;
+        if let Ok(Some(place)) = registry.migration_place(holding.tenant).await {
+            holding.schema_version = place.version;
+        }
+        checked = references.check(&holding.database).await;
+    }
+    match checked {
         Ok(drift) => {
             tenant.version = Some(drift.version);
             let mut differences = drift.differences;

@@ -140,7 +140,8 @@ impl Control {
     /// [`JobError::NotFound`], [`JobError::Ambiguous`].
     pub async fn job_details(&self, id: &str) -> Result<JobDetails, JobError> {
         let id = id.trim().to_ascii_lowercase();
-        let found = if id.is_empty() { Vec::new() } else { self.registry.jobs_abbreviated(&id).await? };
+        let none = id.is_empty() || id.contains('\0');
+        let found = if none { Vec::new() } else { self.registry.jobs_abbreviated(&id).await? };
         let job = match found.as_slice() {
             [] => None,
             [job] => self.registry.job_by_id(*job).await?,

@@ -73,7 +73,7 @@ impl Control {
     }
 
     pub(crate) async fn do_operator_disable(&self, name: &str) -> Result<OperatorView, OperatorError> {
-        if !self.registry.operator_disable(name).await? {
+        if check_name(name).is_err() || !self.registry.operator_disable(name).await? {
             return Err(OperatorError::NotFound(name.to_owned()));
         }
         tracing::info!(operator = name, "an operator was disabled");
@@ -85,7 +85,7 @@ impl Control {
         name: &str,
     ) -> Result<(OperatorView, OperatorToken), OperatorError> {
         let token = OperatorToken::generate();
-        if !self.registry.operator_set_token(name, &token.digest()).await? {
+        if check_name(name).is_err() || !self.registry.operator_set_token(name, &token.digest()).await? {
             return Err(OperatorError::NotFound(name.to_owned()));
         }
         tracing::info!(operator = name, "an operator has another token");

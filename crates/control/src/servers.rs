@@ -24,23 +24,59 @@ const PROBE: Duration = Duration::from_secs(1);
 /// For how long a session is kept that was asked over: in a crowd the next comes sooner.
 const KEPT: Duration = Duration::from_millis(300);
 
-/// A session of Portero's own on each server, kept for the next sign-up of a crowd: a login would cost as much as all that is
-/// asked.
+/// For how long a server that let a question go unanswered is passed over while others answer: each sign-up would wait for it.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What is known of each server from the sign-up before.
 #[derive(Clone, Default)]
-pub(crate) struct Probes(Arc<Mutex<HashMap<ServerId, (Instant, Session)>>>);
+pub(crate) struct Probes(Arc<Mutex<HashMap<ServerId, Probe>>>);
+
+enum Probe {
+    /// A session of Portero's own since then, kept for the next sign-up of a crowd: a login would cost as much as all that is
+    /// asked.
+    Kept(Instant, Session),
+    /// It didn't answer then.
+    Silent(Instant),
+}
 
 impl Probes {
+    /// Those of these servers that take companies.
+    async fn ask(&self, servers: Vec<ServerRow>) -> Vec<ServerId> {
+        let mut asked = JoinSet::new();
+        for server in servers {
+            let probes = self.clone();
+            asked.spawn(async move { probes.takes_companies(&server).await.then_some(server.id) });
+        }
+        asked.join_all().await.into_iter().flatten().collect()
+    }
+
     /// Whether the server lets Portero in, and nobody else where a company would be.
     async fn takes_companies(&self, server: &ServerRow) -> bool {
-        let kept = self.lock().remove(&server.id).filter(|(_, session)| !session.is_closed());
-        if let Some((_, session)) = kept
+        let kept = self.lock().remove(&server.id);
+        if let Some(Probe::Kept(_, session)) = kept
+            && !session.is_closed()
             && let Ok(Ok(open)) = timeout(PROBE, open_databases(&session)).await
         {
             return self.judge(server, session, &open);
         }
-        let Ok(Ok(session)) = timeout(PROBE, connect(&server.admin)).await else { return false };
-        let Ok(Ok(open)) = timeout(PROBE, open_databases(&session)).await else { return false };
-        self.judge(server, session, &open)
+        let asked = timeout(PROBE, async {
+            let session = connect(&server.admin).await?;
+            let open = open_databases(&session).await?;
+            Ok::<_, tokio_postgres::Error>((session, open))
+        });
+        match asked.await {
+            Ok(Ok((session, open))) => self.judge(server, session, &open),
+            Ok(Err(_)) => false,
+            Err(_) => {
+                self.lock().insert(server.id, Probe::Silent(Instant::now()));
+                false
+            }
+        }
+    }
+
+    /// Whether it let a question go unanswered lately.
+    fn is_silent(&self, server: ServerId) -> bool {
+        matches!(self.lock().get(&server), Some(Probe::Silent(since)) if since.elapsed() < SILENCE)
     }
 
     fn judge(&self, server: &ServerRow, session: Session, open: &[String]) -> bool {
@@ -54,18 +90,18 @@ impl Probes {
 
     fn keep(&self, server: ServerId, session: Session) {
         let since = Instant::now();
-        self.lock().insert(server, (since, session));
+        self.lock().insert(server, Probe::Kept(since, session));
         let probes = self.clone();
         tokio::spawn(async move {
             sleep(KEPT).await;
             let mut kept = probes.lock();
-            if kept.get(&server).is_some_and(|(at, _)| *at == since) {
+            if matches!(kept.get(&server), Some(Probe::Kept(at, _)) if *at == since) {
                 kept.remove(&server);
             }
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, (Instant, Session)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, Probe>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -260,13 +296,11 @@ impl Control {
     /// The servers that take new companies and let Portero in at this moment: a company that signs up is not put on one
     /// that is away, nor on one where its role could look into what is not its own.
     pub(crate) async fn servers_that_answer(&self) -> Result<Vec<ServerId>, RegistryError> {
-        let mut asked = JoinSet::new();
         let active = |server: &ServerRow| server.status == ServerStatus::Active;
-        for server in self.registry.servers().await?.into_iter().filter(active) {
-            let probes = self.probes.clone();
-            asked.spawn(async move { probes.takes_companies(&server).await.then_some(server.id) });
-        }
-        Ok(asked.join_all().await.into_iter().flatten().collect())
+        let servers = self.registry.servers().await?.into_iter().filter(active);
+        let (silent, others): (Vec<_>, Vec<_>) = servers.partition(|server| self.probes.is_silent(server.id));
+        let answer = self.probes.ask(others).await;
+        Ok(if answer.is_empty() { self.probes.ask(silent).await } else { answer })
     }
 
     async fn set_status(&self, name: &str, status: ServerStatus) -> Result<ServerView, ServerError> {
@@ -411,6 +445,25 @@ mod tests {
         for name in ["", "A", "ñ", "a b", "a_b", "a\nb", &"x".repeat(41)] {
             assert!(matches!(check_name(name), Err(ServerError::Name(_))), "{name:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_swallows_what_it_is_asked_is_not_waited_for_again_at_once() {
+        let swallows = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url =
+            format!("postgresql://portero@127.0.0.1:{}/postgres", swallows.local_addr().unwrap().port());
+        let server = |url: &str| ServerRow {
+            id: ServerId::generate(),
+            name: "far".to_owned(),
+            admin: server_config(url).unwrap(),
+            sealed_url: Vec::new(),
+            status: ServerStatus::Active,
+            capacity: None,
+        };
+        let (silent, refuses) = (server(&url), server("postgresql://portero@127.0.0.1:1/postgres"));
+        let (ids, probes) = ([silent.id, refuses.id], Probes::default());
+        assert_eq!(probes.ask(vec![silent, refuses]).await, []);
+        assert_eq!(ids.map(|id| probes.is_silent(id)), [true, false], "a refusal costs nobody time");
     }
 
     #[test]

@@ -205,11 +205,18 @@ impl Control {
         names: FieldNames,
         asking: &Asking<'_>,
     ) -> Result<SignUpOutcome, SignUpError> {
-        let turn = timeout(PATIENCE, Arc::clone(&self.desk).acquire_owned());
-        let _turn = Turn::of(turn.await.ok().and_then(Result::ok).ok_or(SignUpError::Busy)?);
-        let Some(key) = asking.key.map(|key| self.key_digests(key, form, asking)) else {
-            return self.sign_up_once(form, names, asking, None).await;
-        };
+        let key = asking.key.map(|key| self.key_digests(key, form, asking));
+        if let Some(key) = &key
+            && let Some(outcome) = self.answered(key).await?
+        {
+            return Ok(outcome);
+        }
+        if self.mode == SignUpMode::Closed {
+            return Err(SignUpError::Closed);
+        }
+        let _turn = self.turn().await?;
+        let Some(key) = key else { return self.sign_up_once(form, names, asking, None).await };
+        // The same request may have been before this one at the desk.
         if let Some(outcome) = self.answered(&key).await? {
             return Ok(outcome);
         }
@@ -220,6 +227,12 @@ impl Control {
             }
             outcome => outcome,
         }
+    }
+
+    /// One's turn at the desk.
+    async fn turn(&self) -> Result<Turn, SignUpError> {
+        let place = timeout(PATIENCE, Arc::clone(&self.desk).acquire_owned()).await;
+        place.ok().and_then(Result::ok).map(Turn::of).ok_or(SignUpError::Busy)
     }
 
     /// What the browser that sent this form will show to be led in: the same for the same form, sent twice.

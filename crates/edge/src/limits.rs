@@ -39,7 +39,7 @@ pub struct Limits {
 
 impl Limits {
     /// Sign-ups an hour, logins a minute, and questions a minute whether a name is free, from one address; `0` is no limit.
-    /// Operators' tokens that are not known yet are logins too, with an allowance of their own.
+    /// Operators' tokens that are refused are logins too, with an allowance of their own.
     #[must_use]
     pub fn new(sign_ups_per_hour: u32, logins_per_minute: u32, names_per_minute: u32) -> Self {
         let limit = |count, secs| {

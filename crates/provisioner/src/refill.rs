@@ -32,8 +32,10 @@ use tokio::{
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// After a sign-up: it is to have the server for itself.
 const SETTLE: Duration = Duration::from_millis(500);
-/// Who signs up comes first: so long at most a spare waits until nobody does, and so often it looks.
+/// Who signs up comes first: so long at most a spare waits until nobody does, and those of a round together; and so often it
+/// looks.
 const GIVES_WAY: Duration = Duration::from_secs(10);
+const GIVES_WAY_IN_ALL: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long one round may take. A server that hangs would hold it for ever.
 const ROUND: Duration = Duration::from_secs(120);
@@ -227,9 +229,9 @@ impl Refill {
     }
 
     /// Waits while a company's job is at work on the server. Where that goes on and on, spares are made nonetheless: slowly.
-    async fn give_way(&self, server: &ServerRow) -> Result<(), RegistryError> {
-        let began = Instant::now();
-        while began.elapsed() < GIVES_WAY && self.registry.is_at_work_on(server.id).await? {
+    async fn give_way(&self, server: &ServerRow, at_most: Duration) -> Result<(), RegistryError> {
+        let until = Instant::now() + GIVES_WAY.min(at_most);
+        while Instant::now() < until && self.registry.is_at_work_on(server.id).await? {
             sleep(LOOK_AGAIN).await;
         }
         Ok(())
@@ -243,8 +245,11 @@ impl Refill {
         template: &Template,
         count: usize,
     ) -> Result<(), SpareError> {
+        let mut patience = GIVES_WAY_IN_ALL;
         for _ in 0..count {
-            self.give_way(server).await?;
+            let began = Instant::now();
+            self.give_way(server, patience).await?;
+            patience = patience.saturating_sub(began.elapsed());
             make(&self.registry, session, server, template).await?;
         }
         tracing::debug!(server = server.name, count, "spares were made");

@@ -289,7 +289,7 @@ impl Registry {
         Ok(())
     }
 
-    /// To be called last in a worker's transaction that ends what a job was for.
+    /// To be called last in the transaction that ends what a job was for: a worker's, or that of whoever gave it up.
     pub(crate) async fn note_end_in_txn(
         &self,
         txn: &Transaction<'_>,
@@ -297,8 +297,9 @@ impl Registry {
         tenant: TenantId,
         subdomain: String,
     ) -> Result<()> {
+        let by = self.note.as_ref().map(|note| note.entry.actor.clone());
         let entry = Entry {
-            actor: Actor::System { task: "worker" },
+            actor: by.unwrap_or(Actor::System { task: "worker" }),
             verb,
             outcome: Outcome::Done,
             tenant: Some(tenant),

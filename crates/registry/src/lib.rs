@@ -41,7 +41,7 @@ pub use life::{
     Deletions, FormerSubdomain, GRACE_DAYS, QUARANTINE_DAYS, REDIRECT_DAYS, Remains, Tombstone, daily_cap,
 };
 pub use listings::{FailingJob, JobLine, JobQuery, TenantFilter, TenantOrder};
-pub use migration_log::StopRule;
+pub use migration_log::{Claimant, StopRule};
 pub use migration_pages::MigrationWave;
 pub use migration_runs::{
     AppliedFile, ClaimedMigration, FleetRun, MigrationCounts, MigrationPlace, MigrationResult,

@@ -15,6 +15,17 @@ pub struct StopRule {
     pub limit: i64,
 }
 
+/// Whoever works at a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Claimant<'a> {
+    /// By this name.
+    pub owner: Uuid,
+    /// For how long without being renewed.
+    pub lease: Duration,
+    /// What it knows to have.
+    pub held: &'a [TenantId],
+}
+
 impl Registry {
     /// The servers that have tenants of this wave that are not seen to.
     ///
@@ -28,7 +39,8 @@ impl Registry {
     }
 
     /// Claims up to `limit` tenants of a wave whose databases were on this server: that nobody has, or whoever had them
-    /// was not heard of for as long as a lease lasts. None of a run that was stopped.
+    /// was not heard of for as long as a lease lasts; and those that are the claimant's without its knowing, since it never read
+    /// the answer of the claim that gave it them. None of a run that was stopped.
     ///
     /// # Errors
     /// The registry.
@@ -37,10 +49,10 @@ impl Registry {
         run: MigrationRunId,
         wave: i32,
         server: ServerId,
-        owner: Uuid,
-        lease: Duration,
+        by: Claimant<'_>,
         limit: i64,
     ) -> Result<Vec<ClaimedMigration>> {
+        let held: Vec<_> = by.held.iter().map(|tenant| tenant.uuid()).collect();
         let rows = self
             .client()
             .await?
@@ -48,7 +60,8 @@ impl Registry {
                 "WITH next AS (
                      SELECT tenant_id FROM migration_run_tenants
                      WHERE run_id = $1 AND wave = $2 AND server_id = $3
-                       AND (state = 'pending' OR (state = 'running' AND lease_until < now()))
+                       AND (state = 'pending' OR (state = 'running' AND lease_until < now())
+                            OR (state = 'running' AND lease_owner = $4 AND tenant_id <> ALL($7)))
                        AND EXISTS (SELECT FROM migration_runs WHERE id = $1 AND status = 'running')
                      ORDER BY position LIMIT $6 FOR UPDATE SKIP LOCKED
                  ), claimed AS (
@@ -59,7 +72,7 @@ impl Registry {
                      RETURNING m.tenant_id, m.subdomain, m.position)
                  SELECT c.tenant_id, c.subdomain, t.status, t.server_id, t.db_name, t.schema_version
                  FROM claimed c LEFT JOIN tenants t ON t.id = c.tenant_id ORDER BY c.position",
-                &[&run.uuid(), &wave, &server.uuid(), &owner, &lease.as_secs_f64(), &limit],
+                &[&run.uuid(), &wave, &server.uuid(), &by.owner, &by.lease.as_secs_f64(), &limit, &held],
             )
             .await?;
         let read = |row: &Row| {
@@ -102,7 +115,8 @@ impl Registry {
     }
 
     /// Writes down what came of tenants that this worker has, and their versions with the change of their routes; and stops the
-    /// run in the same moment if more have failed by now than may. Says whether it did: no more begin then.
+    /// run in the same moment if more have failed by now than may. Says whether it is stopped or at its end now, by whomever: no
+    /// more begin then. Written down twice, it is as once.
     ///
     /// # Errors
     /// The registry.
@@ -122,6 +136,10 @@ impl Registry {
         let errors: Vec<_> = results.iter().map(|result| result.error.as_deref()).collect();
         let mut client = self.client().await?;
         let txn = client.transaction().await?;
+        if stop.is_some() {
+            // One at a time: two that each write a failure down would each count their own alone.
+            txn.query_one("SELECT FROM migration_runs WHERE id = $1 FOR UPDATE", &[&run.uuid()]).await?;
+        }
         txn.execute(
             "UPDATE migration_run_tenants m
              SET state = r.state, version_before = coalesce(r.before, m.version_before),
@@ -150,20 +168,22 @@ impl Registry {
         if !changed.is_empty() {
             txn.execute("SELECT public.route_changed(id) FROM unnest($1::uuid[]) AS id", &[&changed]).await?;
         }
-        let mut stopped = false;
         if let Some(StopRule { wave, limit }) = stop {
-            stopped = 1 == txn
-                .execute(
-                    "UPDATE migration_runs SET status = 'stopped', finished_at = now(),
-                            reason = format('%s failed by wave %s, and no more than %s may', failed.count, $2::integer, $3::bigint)
-                     FROM (SELECT count(*) FROM migration_run_tenants WHERE run_id = $1 AND state = 'failed') failed
-                     WHERE id = $1 AND status = 'running' AND failed.count > $3",
-                    &[&run.uuid(), &wave, &limit],
-                )
-                .await?;
+            txn.execute(
+                "UPDATE migration_runs SET status = 'stopped', finished_at = now(),
+                        reason = format('%s failed by wave %s, and no more than %s may', failed.count, $2::integer, $3::bigint)
+                 FROM (SELECT count(*) FROM migration_run_tenants WHERE run_id = $1 AND state = 'failed') failed
+                 WHERE id = $1 AND status = 'running' AND failed.count > $3",
+                &[&run.uuid(), &wave, &limit],
+            )
+            .await?;
         }
+        let at_rest = txn
+            .query_one("SELECT status <> 'running' FROM migration_runs WHERE id = $1", &[&run.uuid()])
+            .await?
+            .get(0);
         txn.commit().await?;
-        Ok(stopped)
+        Ok(at_rest)
     }
 
     /// Gives back what this worker has and has not begun, or will not end.
@@ -213,7 +233,7 @@ impl Registry {
             .execute(
                 "INSERT INTO migration_run_tenants
                      (run_id, tenant_id, subdomain, server_id, wave, version_before, position)
-                 SELECT r.id, t.id, t.subdomain, t.server_id, last.wave + 1, t.schema_version,
+                 SELECT r.id, t.id, t.subdomain, t.server_id, greatest(last.wave, r.wave) + 1, t.schema_version,
                         last.position + row_number() OVER (ORDER BY t.created_at, t.id)
                  FROM migration_runs r
                  CROSS JOIN LATERAL (SELECT coalesce(max(wave), 0) AS wave, coalesce(max(position), 0) AS position
@@ -233,7 +253,8 @@ impl Registry {
     /// # Errors
     /// The registry.
     pub async fn migration_end(&self, run: MigrationRunId) -> Result<()> {
-        const SQL: &str = "UPDATE migration_runs SET status = 'finished', reason = NULL, finished_at = now()
+        const SQL: &str = "UPDATE migration_runs
+             SET status = 'finished', reason = NULL, finished_at = now(), completed_at = coalesce(completed_at, now())
              WHERE id = $1 AND status = 'running'";
         self.client().await?.execute(SQL, &[&run.uuid()]).await?;
         Ok(())

@@ -119,6 +119,8 @@ pub struct MigrationRunRow {
     pub created_at: OffsetDateTime,
     /// When it came to rest.
     pub finished_at: Option<OffsetDateTime>,
+    /// Whether it has seen to everybody once, and was opened again if it isn't at rest.
+    pub completed: bool,
     /// How many tenants are in which state.
     pub counts: MigrationCounts,
 }
@@ -277,6 +279,7 @@ pub struct MigrationResult {
 
 pub(crate) const RUN: &str = "SELECT r.id, r.status, r.target, r.digest, r.files, r.whole_fleet, r.waves, r.wave, r.max_failures,
         r.jobs, r.lock_timeout_ms, r.reason, r.created_at, r.finished_at,
+        r.completed_at IS NOT NULL AS completed,
         r.status = 'running' AND r.alive_until > now() AS alive,
         coalesce(t.last_wave, 0) AS last_wave, t.pending, t.running, t.done, t.failed, t.skipped
     FROM migration_runs r, LATERAL (
@@ -287,10 +290,10 @@ pub(crate) const RUN: &str = "SELECT r.id, r.status, r.target, r.digest, r.files
         FROM migration_run_tenants WHERE run_id = r.id) t";
 
 /// The run whose files new tenants get: it had files, it was for the whole fleet, and it came to its end with somebody who has
-/// them. One that is opened again to try what failed stays that run. No fleet goes back, so the newest is the one that went
-/// furthest.
+/// them. One that is opened again to try what failed stays that run, and so does one that is stopped in that. No fleet goes
+/// back, so the newest is the one that went furthest. (A program that is older than `completed_at` doesn't write it.)
 const FLEET_RUN: &str = "SELECT r.id, r.target, r.digest, r.files FROM migration_runs r
-    WHERE r.whole_fleet AND r.files <> '[]' AND r.finished_at IS NOT NULL AND r.status <> 'stopped'
+    WHERE r.whole_fleet AND r.files <> '[]' AND (r.completed_at IS NOT NULL OR r.status = 'finished')
       AND (EXISTS (SELECT FROM migration_run_tenants t WHERE t.run_id = r.id AND t.state = 'done')
            OR NOT EXISTS (SELECT FROM migration_run_tenants t WHERE t.run_id = r.id))
     ORDER BY r.target DESC, r.created_at DESC LIMIT 1";
@@ -331,10 +334,8 @@ impl MigrationRunRow {
             reason: row.get("reason"),
             alive: row.get("alive"),
             created_at: row.get("created_at"),
-            // Of one that was opened again it is when it came to its end before.
-            finished_at: row
-                .get::<_, Option<_>>("finished_at")
-                .filter(|_| status != MigrationRunStatus::Running),
+            finished_at: row.get("finished_at"),
+            completed: row.get("completed"),
             counts: counts(row),
         })
     }
@@ -558,8 +559,7 @@ impl Registry {
         }
         txn.execute(
             "UPDATE migration_runs
-             SET status = 'running', reason = NULL,
-                 finished_at = CASE WHEN status = 'finished' THEN finished_at END,
+             SET status = 'running', reason = NULL, finished_at = NULL,
                  max_failures = coalesce($2, max_failures), jobs = coalesce($3, jobs),
                  alive_until = now() + make_interval(secs => $4),
                  wave = coalesce((SELECT min(wave) FROM migration_run_tenants

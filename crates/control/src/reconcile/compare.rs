@@ -192,10 +192,12 @@ pub(super) fn compare(server: &ServerRow, holdings: &[HoldingRow], world: &World
                 ..Draft::of(kind, name)
             });
         }
-        if database.is_open {
+        if database.is_public {
             let marked = database.mark.as_ref().is_some_and(|mark| mark.starts_with(MARK_PREFIX));
             let like_a_companys = database.is_own || marked || name.parse::<DatabaseName>().is_ok();
-            let kind = if like_a_companys { Kind::OpenCompany } else { Kind::OpenDatabase };
+            // By CONNECT no new company would be put here; what else is open is only told.
+            let kind =
+                if like_a_companys && database.is_open { Kind::OpenCompany } else { Kind::OpenDatabase };
             found.push(Draft::of(kind, name));
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct Database {
     pub(super) takes_connections: bool,
     /// Whether everybody may.
     pub(super) is_open: bool,
+    /// Whether everybody may make temporary tables in it, or has what it takes to connect.
+    pub(super) is_public: bool,
     /// Whether it is Portero's own.
     pub(super) is_own: bool,
 }
@@ -42,7 +44,8 @@ const QUESTION: &str = "
     SELECT 'database', d.datname::text, m.description, d.datallowconn AND d.datconnlimit <> -2,
            d.datallowconn AND (d.datacl IS NULL OR EXISTS
                (SELECT FROM aclexplode(d.datacl) WHERE grantee = 0 AND privilege_type IN ('CONNECT', 'TEMPORARY'))),
-           '{}'::text[], '{}'::text[], 0, pg_get_userbyid(d.datdba) = current_user
+           '{}'::text[], '{}'::text[], 0, pg_get_userbyid(d.datdba) = current_user,
+           d.datallowconn AND has_database_privilege('public', d.oid, 'CONNECT')
     FROM pg_catalog.pg_database d
     LEFT JOIN pg_catalog.pg_shdescription m ON m.objoid = d.oid AND m.classoid = 'pg_catalog.pg_database'::regclass
     UNION ALL
@@ -55,7 +58,7 @@ const QUESTION: &str = "
                     WHERE roleid = r.oid AND o.rolname <> current_user AND NOT o.rolsuper),
            coalesce(r.rolconfig, '{}')
            || ARRAY(SELECT unnest(setconfig) FROM pg_catalog.pg_db_role_setting WHERE setrole = r.oid AND setdatabase <> 0),
-           r.rolconnlimit, false
+           r.rolconnlimit, false, false
     FROM pg_catalog.pg_roles r
     LEFT JOIN pg_catalog.pg_shdescription m ON m.objoid = r.oid AND m.classoid = 'pg_catalog.pg_authid'::regclass
     WHERE r.rolname ~ '^t_[0-9a-f]{32}$' OR starts_with(m.description, 'portero ')";
@@ -90,7 +93,13 @@ fn given_settings() -> BTreeSet<String> {
 
 impl Database {
     fn from_row(row: &Row) -> Self {
-        Self { mark: row.get(2), takes_connections: row.get(3), is_open: row.get(4), is_own: row.get(8) }
+        Self {
+            mark: row.get(2),
+            takes_connections: row.get(3),
+            is_open: row.get(9),
+            is_public: row.get(4),
+            is_own: row.get(8),
+        }
     }
 }
 

@@ -67,6 +67,7 @@ impl Control {
         let digest = token_digest(token).ok_or(SignUpError::LinkSpent)?;
         let pending = self.registry.pending_by_token(&digest).await?.ok_or(SignUpError::LinkSpent)?;
         let email = create_tenant::Admin::email_of(&pending.secret).ok_or(SignUpError::LinkSpent)?;
+        let _turn = self.turn().await?;
         self.check_room().await?;
         let context = [pending.company.as_str(), pending.subdomain.as_str(), email.as_str()];
         let chosen = self.passwords.choose(Claimant::Platform, password, &context).await?;
@@ -116,7 +117,7 @@ impl Control {
             company: &awaited.company,
             subdomain: &awaited.subdomain,
             email: &email,
-            secret: &create_tenant::Admin::to_secret(&email, String::new()),
+            secret: &create_tenant::Admin::awaited(&email),
             token: token.digest(),
             network: self.registry.digest("signup_pending.network", &[asking.network.to_string().as_bytes()]),
             life: LINK_LIFE,

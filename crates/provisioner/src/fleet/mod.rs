@@ -35,13 +35,17 @@ pub(crate) use scratch::sweep;
 
 use crate::{ServerError, engine::LEASE, templates::maintenance};
 use futures_util::future::join_all;
-use portero_kernel::{ServerId, with_causes};
+use portero_kernel::{ServerId, TenantId, with_causes};
 use portero_pg::{Migrations, RESERVE};
 use portero_registry::{
-    MigrationResult, MigrationRunRow, MigrationRunStatus, MigrationState, Registry, RegistryError, ServerRow,
-    StopRule,
+    Claimant, MigrationResult, MigrationRunRow, MigrationRunStatus, MigrationState, Registry, RegistryError,
+    ServerRow, StopRule,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -110,6 +114,7 @@ pub async fn run(
         halt,
         turns: JoinSet::new(),
         in_flight: HashMap::new(),
+        held: HashSet::new(),
         results: Vec::new(),
         write_by: None,
         tell,
@@ -202,6 +207,8 @@ struct Driver<'a> {
     halt: watch::Sender<bool>,
     turns: JoinSet<Ended>,
     in_flight: HashMap<ServerId, usize>,
+    /// What was claimed, until it is written down what came of it.
+    held: HashSet<TenantId>,
     /// What came of some, and by when that is to be written down.
     results: Vec<MigrationResult>,
     write_by: Option<Instant>,
@@ -308,10 +315,12 @@ impl Driver<'_> {
 
     async fn claim(&mut self, wave: i32, server: ServerId, count: usize) -> Result<usize, RegistryError> {
         let limit = i64::try_from(count).unwrap_or(i64::MAX);
+        let held: Vec<_> = self.held.iter().copied().collect();
+        let by = Claimant { owner: self.owner, lease: LEASE, held: &held };
         let claimed =
-            patiently(|| self.registry.migration_claim(self.run.id, wave, server, self.owner, LEASE, limit))
-                .await?;
+            patiently(|| self.registry.migration_claim(self.run.id, wave, server, by, limit)).await?;
         let count = claimed.len();
+        self.held.extend(claimed.iter().map(|one| one.tenant));
         for one in claimed {
             let fleet = Arc::clone(&self.fleet);
             *self.in_flight.entry(server).or_default() += 1;
@@ -361,7 +370,7 @@ impl Driver<'_> {
         !self.results.is_empty() && (is_last || failed || late)
     }
 
-    /// Writes results down, and stops the run if too many have failed.
+    /// Writes results down. No more begin of a run that is stopped, by these failures or by somebody else's.
     async fn write_down(&mut self, wave: i32) -> Result<(), RegistryError> {
         if self.record(wave).await? {
             self.halt.send_replace(true);
@@ -369,13 +378,14 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// How many may fail before no more begin. If nobody said: none before the last wave, and any number in it.
+    /// How many may fail before no more begin. If nobody said: none before the last wave, and any number in it, and where those
+    /// are tried again that failed in a run that had seen to everybody.
     fn limit(&self, wave: i32) -> Option<i64> {
-        let usual = (wave < self.run.last_wave).then_some(0);
+        let usual = (wave < self.run.last_wave && !self.run.completed).then_some(0);
         self.run.max_failures.map(i64::from).or(usual)
     }
 
-    /// While the registry is away results are kept: what they say is so already. Says whether the run was stopped by them.
+    /// While the registry is away results are kept: what they say is so already. Says whether the run is at rest now.
     async fn record(&mut self, wave: i32) -> Result<bool, RegistryError> {
         let has_failed = self.results.iter().any(|result| result.state == MigrationState::Failed);
         let stop = self.limit(wave).filter(|_| has_failed).map(|limit| StopRule { wave, limit });
@@ -387,7 +397,9 @@ impl Driver<'_> {
                     sleep(LOOK_AGAIN * 5).await;
                 }
                 recorded => {
-                    self.results.clear();
+                    for result in self.results.drain(..) {
+                        self.held.remove(&result.tenant);
+                    }
                     self.write_by = None;
                     return recorded;
                 }

@@ -327,7 +327,7 @@ fn trouble_of(error: &Error, what: &str) -> Trouble {
 }
 
 /// What PostgreSQL says, with where, and without what is a tenant's: rows are in its details, which are left out, and values in
-/// its words for errors of data (class 22), between quotes. What a migration raises by itself may hold anything: what a
+/// its words for errors of data (class 22), between the quotes of its language; bytes that are no text come after them. What a migration raises by itself may hold anything: what a
 /// terminal or a CI system would take for more than text is shown as it is written in code.
 pub(super) fn words_of(error: &Error) -> String {
     let Some(db) = error.as_db_error() else { return with_causes(error) };
@@ -335,16 +335,28 @@ pub(super) fn words_of(error: &Error) -> String {
     let places: Vec<_> =
         places.iter().filter_map(|(what, name)| Some(format!(", {what} {}", (*name)?))).collect();
     let code = db.code().code();
-    let message = if code.starts_with("22") { without_values(db.message()) } else { db.message().to_owned() };
+    let message = if db.code() == &SqlState::CHARACTER_NOT_IN_REPERTOIRE {
+        without_values(db.message()).split_inclusive('…').next().unwrap_or_default().to_owned()
+    } else if code.starts_with("22") {
+        without_values(db.message())
+    } else {
+        db.message().to_owned()
+    };
     plain(&format!("{message} ({code}{})", places.concat()))
 }
 
+/// With `…` for all from the first quote to the last, or to the end where there is only one. PostgreSQL speaks the language that
+/// its server was set to (`lc_messages`), and quotes as that does.
 fn without_values(message: &str) -> String {
-    match (message.find('"'), message.rfind('"')) {
-        (Some(first), Some(last)) if first < last => {
-            [&message[..first], "\"…\"", &message[last + 1..]].concat()
+    const QUOTES: [char; 19] =
+        ['"', '«', '»', '‹', '›', '„', '“', '”', '‟', '‚', '‘', '’', '‛', '「', '」', '『', '』', '《', '》'];
+    let mut quotes = message.match_indices(QUOTES);
+    match (quotes.next(), quotes.next_back()) {
+        (Some((first, _)), Some((last, quote))) => {
+            [&message[..first], "…", &message[last + quote.len()..]].concat()
         }
-        _ => message.to_owned(),
+        (Some((first, _)), None) => [&message[..first], "…"].concat(),
+        (None, _) => message.to_owned(),
     }
 }
 
@@ -388,14 +400,21 @@ mod tests {
     #[test]
     fn values_are_left_out() {
         for (said, told) in [
+            ("invalid input syntax for type uuid: \"$argon2id$\"", "invalid input syntax for type uuid: …"),
+            ("value \"7 \" 8\" is out of range for type integer", "value … is out of range for type integer"),
             (
-                "invalid input syntax for type uuid: \"$argon2id$\"",
-                "invalid input syntax for type uuid: \"…\"",
+                "la sintaxis de entrada no es válida para tipo integer: «ana@acme.example»",
+                "la sintaxis de entrada no es válida para tipo integer: …",
             ),
             (
-                "value \"7 \" 8\" is out of range for type integer",
-                "value \"…\" is out of range for type integer",
+                "ungültige Eingabesyntax für Typ integer: »ana »x««",
+                "ungültige Eingabesyntax für Typ integer: …",
             ),
+            (
+                "la valeur « 7 » est en dehors des limites du type integer",
+                "la valeur … est en dehors des limites du type integer",
+            ),
+            ("invalid input: \"half", "invalid input: …"),
             ("division by zero", "division by zero"),
         ] {
             assert_eq!(without_values(said), told);

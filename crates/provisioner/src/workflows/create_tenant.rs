@@ -12,10 +12,11 @@ use crate::{
     server::{self, Before, Door},
     templates,
 };
-use portero_kernel::{ExposeSecret, SchemaVersion, SecretString, UserId, with_causes};
+use portero_kernel::{EmailAddress, ExposeSecret, SchemaVersion, SecretString, UserId, with_causes};
 use portero_pg::{Class, MigrateError, Migrations, Session, classify, prove, scram_verifier};
 use portero_registry::{Claim, Origin, Registry, RegistryError};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::time::Duration;
 use tokio::try_join;
 
@@ -53,16 +54,22 @@ impl Admin {
     /// # Panics
     /// Never: two strings are always JSON.
     #[must_use]
-    pub fn to_secret(email: &portero_kernel::EmailAddress, password_hash: String) -> SecretString {
+    pub fn to_secret(email: &EmailAddress, password_hash: String) -> SecretString {
         let admin = Self { email: email.to_string(), password_hash };
         SecretString::from(serde_json::to_string(&admin).expect("two strings are JSON"))
     }
 
-    /// The address alone, of one who has yet to choose a password.
+    /// The address alone, of one who has yet to choose a password. No job can be done with it.
     #[must_use]
-    pub fn email_of(secret: &SecretString) -> Option<portero_kernel::EmailAddress> {
-        let admin: Self = serde_json::from_str(secret.expose_secret()).ok()?;
-        portero_kernel::EmailAddress::parse(&admin.email).ok()
+    pub fn awaited(email: &EmailAddress) -> SecretString {
+        SecretString::from(json!({ "email": email.as_str() }).to_string())
+    }
+
+    /// The address, whether or not there is a password yet.
+    #[must_use]
+    pub fn email_of(secret: &SecretString) -> Option<EmailAddress> {
+        let admin: serde_json::Value = serde_json::from_str(secret.expose_secret()).ok()?;
+        EmailAddress::parse(admin["email"].as_str()?).ok()
     }
 }
 
@@ -176,10 +183,15 @@ async fn bring_to(set: &Migrations, session: &mut Session) -> Result<SchemaVersi
     }
 }
 
-/// Whether a migration is at fault, so that another try would end alike.
+/// Whether a migration is at fault, so that another try would end alike: and not the server, which had no time or room for it
+/// (classes 53, 57 and 58).
 fn fails_for_good(error: &MigrateError) -> bool {
     let MigrateError::Migration { source, .. } = error else { return false };
-    !matches!(classify(source), Class::Unavailable | Class::TooManyConnections | Class::Conflict)
+    let of_the_server = source
+        .code()
+        .is_none_or(|code| ["53", "57", "58"].into_iter().any(|class| code.code().starts_with(class)));
+    let may_pass = matches!(classify(source), Class::Unavailable | Class::Conflict | Class::Timeout);
+    !of_the_server && !may_pass
 }
 
 async fn seed_admin(context: &Context) -> Result<(), StepError> {
@@ -266,4 +278,20 @@ async fn rattle(subject: &Subject) -> Result<(), StepError> {
 async fn activate(context: &Context) -> Result<(), StepError> {
     let subject = context.subject()?;
     Ok(subject.registry.tenant_activate(subject.tenant.id, &subject.lease).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_yet_to_choose_a_password_is_nobodys_admin() {
+        let email = EmailAddress::parse("ana@acme.example").unwrap();
+        let awaited = Admin::awaited(&email);
+        assert_eq!(Admin::email_of(&awaited), Some(email.clone()));
+        assert!(serde_json::from_str::<Admin>(awaited.expose_secret()).is_err(), "no job takes it for one");
+        let chosen = Admin::to_secret(&email, "$argon2id$".to_owned());
+        assert_eq!(Admin::email_of(&chosen), Some(email));
+        assert_eq!(Admin::email_of(&SecretString::from("{}".to_owned())), None);
+    }
 }

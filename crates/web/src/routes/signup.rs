@@ -348,8 +348,6 @@ async fn confirm(
             confirm_page(&visit, &control, &form.token, press).await
         }
         Err(SignUpError::Registry(error)) => Err(error.into()),
-        // Somebody else has the name by now, by an operator's doing.
-        Err(SignUpError::Taken(_)) => Err(Problem::new(Kind::Taken)),
         Err(_) => Err(Problem::new(Kind::LinkSpent)),
     }
 }
