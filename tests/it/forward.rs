@@ -5,7 +5,7 @@ use portero_provisioner::{
     Direction, Plan, Workflow,
     engine::{LEASE, Step, StepError},
 };
-use portero_registry::{Claim, JobStatus, NewJob, Registry, RegistryError, StepStatus};
+use portero_registry::{Claim, JobStatus, NewJob, Origin, Registry, RegistryError, StepStatus};
 use portero_testkit::TestApp;
 use std::sync::{
     Mutex,
@@ -90,4 +90,15 @@ async fn what_can_not_be_undone_waits_or_gets_stuck_and_goes_on_from_there() {
         registry.lease_check(&stale.lease).await.is_err()
             && registry.lease_check(&current.lease).await.is_ok()
     );
+    // Nor does anything else count that a worker notes too late.
+    let note = async |version, claim: &Claim| {
+        registry.tenant_set_database(tenant.id, None, Some(version), &claim.lease).await
+    };
+    note(77, &current).await.unwrap();
+    let late = note(78, &stale).await;
+    assert!(matches!(late, Err(RegistryError::LeaseLost)), "{late:?}");
+    registry.tenant_set_database(tenant.id, Some(Origin::Template), None, &current.lease).await.unwrap();
+    let noted = registry.tenant_by_id(tenant.id).await.unwrap().unwrap();
+    assert_eq!(noted.schema_version, 77);
+    assert_eq!(registry.tenant_origin(tenant.id).await.unwrap(), Some(Origin::Template));
 }

@@ -4,9 +4,8 @@
 //! that the registry keeps of earlier runs: what is amiss would otherwise be found at the next migration, by those companies alone.
 
 use crate::{Control, MigrationError};
-use portero_kernel::SchemaVersion;
 use portero_pg::{Migration, Migrations};
-use portero_provisioner::{TENANT_MIGRATIONS, fleet::FleetSchema};
+use portero_provisioner::fleet::FleetSchema;
 use portero_registry::AppliedFile;
 
 impl Control {
@@ -17,17 +16,12 @@ impl Control {
         schema: &FleetSchema,
     ) -> Result<(), MigrationError> {
         let applied = self.registry.migration_files_applied().await?;
-        check(set, TENANT_MIGRATIONS.latest(), &schema.migrations, &applied)
+        check(set, &schema.migrations, &applied)
     }
 }
 
-/// `schema` is what companies get that sign up: they have its files from no run.
-fn check(
-    set: &Migrations,
-    built_in: SchemaVersion,
-    schema: &Migrations,
-    applied: &[AppliedFile],
-) -> Result<(), MigrationError> {
+/// `schema` is what companies get that sign up, what is built in above all: they have its files from no run.
+fn check(set: &Migrations, schema: &Migrations, applied: &[AppliedFile]) -> Result<(), MigrationError> {
     // What an older Portero took for a migration and this one doesn't says nothing of these.
     let applied: Vec<_> = applied
         .iter()
@@ -46,7 +40,7 @@ fn check(
         }
     }
     let Some((newest, _)) = applied.last() else { return Ok(()) };
-    let between = set.after(built_in).iter().find(|file| {
+    let between = set.all().iter().find(|file| {
         file.version < newest.version
             && schema.find(file.version).is_none()
             && applied.iter().all(|(was, _)| was.version != file.version)
@@ -61,6 +55,7 @@ fn check(
 mod tests {
     use super::*;
     use portero_kernel::MigrationRunId;
+    use portero_provisioner::TENANT_MIGRATIONS;
 
     fn set(files: &[(&str, &str)]) -> Migrations {
         let files = files.iter().map(|(stem, sql)| Migration::new(stem, sql).unwrap());
@@ -70,11 +65,12 @@ mod tests {
     #[test]
     fn what_companies_have_is_neither_changed_nor_left_out_and_nothing_comes_in_between() {
         let run = MigrationRunId::generate();
-        let applied: Vec<_> = [("V3__a", "SELECT 3"), ("V5__b", "SELECT 5")]
+        // What isn't called like a migration says nothing.
+        let applied: Vec<_> = [("V3__a", "SELECT 3"), ("V5__b", "SELECT 5"), ("V7__was-one", "SELECT 7")]
             .map(|(name, sql)| AppliedFile { name: name.to_owned(), sql: sql.to_owned(), run })
             .into();
         let told = |files: &[(&str, &str)]| {
-            check(&set(files), 2, &set(&[]), &applied).err().map(|error| error.to_string())
+            check(&set(files), &set(&[]), &applied).err().map(|error| error.to_string())
         };
         let (a, b, more) = (("V3__a", "SELECT 3"), ("V5__b", "SELECT 5"), ("V6__c", "SELECT 6"));
         for fine in [&[a, b][..], &[a, b, more], &[a], &[]] {
@@ -90,10 +86,7 @@ mod tests {
             assert!(told.contains(words), "{files:?}: {told}");
         }
         let late = set(&[a, ("V4__late", "SELECT 4"), b]);
-        assert!(check(&late, 2, &late, &applied).is_ok(), "who signs up has it");
-        assert!(
-            check(&set(&[("V4__late", "SELECT 4")]), 2, &set(&[]), &[]).is_ok(),
-            "nobody has anything yet"
-        );
+        assert!(check(&late, &late, &applied).is_ok(), "who signs up has it");
+        assert!(check(&set(&[("V4__late", "SELECT 4")]), &set(&[]), &[]).is_ok(), "nobody has anything yet");
     }
 }

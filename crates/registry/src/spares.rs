@@ -4,7 +4,7 @@
 //! given to a tenant in the transaction that reserves the tenant's subdomain: the spare's row goes and the tenant's comes,
 //! with the same name. So nobody ever holds half a spare, and none is given twice.
 
-use crate::{Lease, Registry, RegistryError, Result, connection::Transaction, routers::int};
+use crate::{Registry, RegistryError, Result, connection::Transaction, routers::int};
 use portero_kernel::{DatabaseName, SchemaVersion, ServerId, SpareId, TenantId};
 use portero_pg::{Session, lock_key};
 use std::{collections::BTreeSet, time::Duration};
@@ -283,23 +283,6 @@ impl Registry {
         let sql = "SELECT origin FROM tenants WHERE id = $1";
         let row = self.client().await?.query_opt(sql, &[&id.uuid()]).await?;
         row.and_then(|row| row.get::<_, Option<String>>(0)).map(|origin| Origin::parse(&origin)).transpose()
-    }
-
-    /// Notes what a tenant's database was made from.
-    ///
-    /// # Errors
-    /// [`RegistryError::LeaseLost`] where another worker has the job.
-    pub async fn tenant_set_origin(&self, id: TenantId, origin: Origin, lease: &Lease) -> Result<()> {
-        let set = self
-            .client()
-            .await?
-            .execute(
-                "UPDATE tenants SET origin = $2
-                 WHERE id = $1 AND EXISTS (SELECT FROM jobs WHERE id = $3 AND fence = $4 FOR SHARE)",
-                &[&id.uuid(), &origin.as_str(), &lease.job().uuid(), &lease.fence()],
-            )
-            .await?;
-        if set == 1 { Ok(()) } else { Err(RegistryError::LeaseLost) }
     }
 
     /// The right to refill a server, if nobody has it now; it lasts as long as the session.

@@ -297,23 +297,24 @@ impl Registry {
         Ok(())
     }
 
-    /// Notes which version a tenant's schema has.
+    /// Notes what a tenant's database was made from, or which version its schema has: whichever is given.
     ///
     /// # Errors
     /// [`RegistryError::LeaseLost`] where another worker has the job.
-    pub async fn tenant_set_schema_version(
+    pub async fn tenant_set_database(
         &self,
         id: TenantId,
-        version: SchemaVersion,
+        origin: Option<Origin>,
+        version: Option<SchemaVersion>,
         lease: &Lease,
     ) -> Result<()> {
         let set = self
             .client()
             .await?
             .execute(
-                "UPDATE tenants SET schema_version = $2
-                 WHERE id = $1 AND EXISTS (SELECT FROM jobs WHERE id = $3 AND fence = $4 FOR SHARE)",
-                &[&id.uuid(), &version, &lease.job().uuid(), &lease.fence()],
+                "UPDATE tenants SET origin = coalesce($2, origin), schema_version = coalesce($3, schema_version)
+                 WHERE id = $1 AND EXISTS (SELECT FROM jobs WHERE id = $4 AND fence = $5 FOR SHARE)",
+                &[&id.uuid(), &origin.map(Origin::as_str), &version, &lease.job().uuid(), &lease.fence()],
             )
             .await?;
         if set == 1 { Ok(()) } else { Err(RegistryError::LeaseLost) }

@@ -424,8 +424,8 @@ mod tests {
     #[test]
     fn what_a_tenant_wrote_is_text_in_a_log() {
         assert_eq!(
-            plain("\"12\n::error::ñ\u{1b}]0;t\u{7}\u{202e}\""),
-            r#""12\n::error::ñ\u{1b}]0;t\u{7}\u{202e}""#
+            plain("\"12\n::error::ñ\u{1b}]0;t\u{7}\u{202e}\u{2066}\""),
+            r#""12\n::error::ñ\u{1b}]0;t\u{7}\u{202e}\u{2066}""#
         );
     }
 

@@ -123,7 +123,10 @@ async fn create_database(context: &Context) -> Result<(), StepError> {
             None => (Origin::Migrations, templates::NOTHING),
         };
         if before == Before::Nothing {
-            subject.registry.tenant_set_origin(subject.tenant.id, origin, &subject.lease).await?;
+            subject
+                .registry
+                .tenant_set_database(subject.tenant.id, Some(origin), None, &subject.lease)
+                .await?;
         }
         server::create_database(&session, database, &mark, from).await?;
     }
@@ -168,7 +171,7 @@ async fn migrate(context: &Context) -> Result<(), StepError> {
     let version = outcome.map_err(|error| StepError::Again(with_causes(&error)))?;
     server::restrict_data(&session, &subject.role()).await?;
     subject.leave_in_database(session);
-    Ok(subject.registry.tenant_set_schema_version(subject.tenant.id, version, &subject.lease).await?)
+    Ok(subject.registry.tenant_set_database(subject.tenant.id, None, Some(version), &subject.lease).await?)
 }
 
 /// Says the version that the database has then. One that has a newer one was a spare that a newer Portero made and gave away:

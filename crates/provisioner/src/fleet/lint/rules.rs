@@ -4,7 +4,10 @@
 
 use super::{Found, Level};
 use squawk_linter::Rule;
-use squawk_syntax::{SyntaxKind, SyntaxNode};
+use squawk_syntax::{
+    SyntaxKind, SyntaxNode,
+    ast::{AddColumn, AstNode},
+};
 use std::ops::Range;
 
 /// What a rule is about.
@@ -209,15 +212,15 @@ fn rewrites(statement: &SyntaxNode) -> bool {
         SyntaxKind::SET_ACCESS_METHOD,
         SyntaxKind::SET_TABLESPACE,
     ];
-    let is_serial = |column: &SyntaxNode| {
-        let words = column.descendants_with_tokens().filter_map(|element| element.into_token());
-        let serial = ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"];
-        words.into_iter().any(|word| serial.iter().any(|name| word.text().eq_ignore_ascii_case(name)))
-    };
-    statement.kind() == SyntaxKind::ALTER_TABLE
-        && statement.descendants().any(|node| {
-            storage.contains(&node.kind()) || (node.kind() == SyntaxKind::ADD_COLUMN && is_serial(&node))
-        })
+    statement.descendants().any(|node| storage.contains(&node.kind()) || adds_serial(node))
+}
+
+/// Whether it adds a column to a table that is there, with a number in each row from a sequence of its own.
+fn adds_serial(node: SyntaxNode) -> bool {
+    let serial = ["serial", "bigserial", "smallserial", "serial2", "serial4", "serial8"];
+    let Some(added) = AddColumn::cast(node).and_then(|column| column.ty()) else { return false };
+    let added = added.syntax().text().to_string();
+    serial.iter().any(|name| added.trim().eq_ignore_ascii_case(name))
 }
 
 fn is_over_the_wire(statement: &SyntaxNode) -> bool {
