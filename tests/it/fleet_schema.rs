@@ -145,7 +145,7 @@ async fn a_run_that_ended_with_failures_counts_also_while_they_are_tried_again_a
     };
     let (resumed, ()) = tokio::join!(resume.run(), meanwhile);
     resumed.expect(3);
-    fleet.migrate(&["resume", "--max-failures", "0"]).await.expect(1);
+    fleet.migrate(&["resume", "--max-failures", "0"]).await.expect(3);
     assert_eq!(fleet.query("SELECT status FROM migration_runs ORDER BY created_at DESC").await[0], "stopped");
     assert!(
         newcomer(&mut fleet, "piedpiper").await,

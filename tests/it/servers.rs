@@ -136,7 +136,7 @@ async fn no_company_is_taken_where_a_database_like_a_companys_is_open_to_everybo
     there.batch_execute("REVOKE CONNECT ON DATABASE scratch FROM PUBLIC").await.unwrap();
     // Temporary tables of everybody's are told of, and in no new company's way.
     let told = app.portero(&["doctor"]).run().await.expect(0).stdout;
-    assert!(told.contains("WARN  second: open databases"), "{told}");
+    assert!(told.contains("warn  second: open databases"), "{told}");
     app.sign_up("d-four").await;
     assert_eq!(spread(&app).await, json!({ "main": 3, "second": 1 }));
 }
