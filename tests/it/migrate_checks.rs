@@ -481,7 +481,11 @@ async fn a_run_does_not_begin_with_what_the_lint_stops() {
         let args = ["migrate", action, "--tenant-migrations", directory.to_str().unwrap()];
         app.portero(&args).run().await.expect(code)
     };
-    let refused = call("run", index, 1).await.stderr;
+    let (directory, report) = (migrations(&[("index", index)]), scratch_dir("reports").join("report.xml"));
+    let args = ["migrate", "run", "--tenant-migrations", directory.to_str().unwrap(), "--report"];
+    let refused = app.portero(&[args.as_slice(), &[report.to_str().unwrap()]].concat()).run().await.expect(1);
+    assert!(!report.exists(), "CI would take an empty file for a report");
+    let refused = refused.stderr;
     assert!(
         refused.contains("require-concurrent-index-creation") && refused.contains("-- portero: allow"),
         "{refused}"
