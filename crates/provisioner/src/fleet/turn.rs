@@ -327,8 +327,9 @@ fn trouble_of(error: &Error, what: &str) -> Trouble {
 }
 
 /// What PostgreSQL says, with where, and without what is a tenant's: rows are in its details, which are left out, and values in
-/// its words for errors of data (class 22), between the quotes of its language; bytes that are no text come after them. What a migration raises by itself may hold anything: what a
-/// terminal or a CI system would take for more than text is shown as it is written in code.
+/// its words for errors of data (class 22), between the quotes of its language; bytes that are no text come after them. What a
+/// migration raises by itself may hold anything: what a terminal or a CI system would take for more than text is shown as it is
+/// written in code.
 pub(super) fn words_of(error: &Error) -> String {
     let Some(db) = error.as_db_error() else { return with_causes(error) };
     let places = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
