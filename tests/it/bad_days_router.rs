@@ -112,6 +112,9 @@ async fn when_the_primary_is_gone_its_promoted_standby_serves() {
     proxy.set(Mode::Pass);
     load.phase("a standby before the primary");
     load.came_back(100).await;
+    // What was asked until here has its answer before the primary is gone.
+    load.phase("both, for the last time");
+    load.came_back(50).await;
     load.phase("a standby alone");
     primary.halt(StopMode::Kill).await;
     load.refused("tenant-database-unavailable").await;
