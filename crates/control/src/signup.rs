@@ -248,9 +248,9 @@ impl Control {
         wishes: &Wishes,
         key: Option<SignUpKey>,
     ) -> Result<SignedUp, SignUpError> {
-        let mut checked = Checked::parse(&self.passwords, form, names).await?;
-        checked.plan.clone_from(&wishes.plan);
-        let terms = Terms { key, look_alikes: wishes.look_alike.is_allowed(), ..Terms::default() };
+        let checked = Checked::parse(&self.passwords, form, names).await?;
+        let (look_alikes, plan) = (wishes.look_alike.is_allowed(), wishes.plan.clone());
+        let terms = Terms { key, look_alikes, plan, ..Terms::default() };
         let subdomain = checked.subdomain.clone();
         self.begin(checked, &terms, None).await.map_err(|refused| match refused {
             Refused::LookAlike(other) => SignUpError::LookAlike(subdomain, other),
@@ -387,8 +387,7 @@ impl Control {
             Ok::<_, SignUpError>(self.passwords.hash(Claimant::Platform, &checked.password).await?)
         })?;
         let secret = create_tenant::Admin::to_secret(&checked.email, hash);
-        let Checked { company, plan, subdomain, .. } = checked;
-        let new = NewCompany { company, plan, subdomain, secret, claim };
+        let new = NewCompany { company: checked.company, subdomain: checked.subdomain, secret, claim };
         self.write_down(new, &servers, newest_spare, terms).await
     }
 
@@ -418,7 +417,7 @@ impl Control {
             admin: UserId::generate(),
             servers,
             newest_spare,
-            plan: new.plan.as_ref(),
+            plan: terms.plan.as_ref(),
         };
         self.registry
             .signup_insert(&new_job, &new_tenant, terms)
@@ -487,7 +486,6 @@ impl LookAlike {
 
 struct NewCompany<'a> {
     company: CompanyName,
-    plan: Option<TenantPlan>,
     subdomain: Subdomain,
     secret: SecretString,
     claim: Option<&'a [u8]>,
@@ -538,7 +536,6 @@ struct Checked {
     subdomain: Subdomain,
     email: EmailAddress,
     password: Password,
-    plan: Option<TenantPlan>,
 }
 
 impl Checked {
@@ -551,7 +548,7 @@ impl Checked {
         let chosen = passwords.choose(Claimant::Platform, form.password, &context).await?;
         match (company, subdomain, email, fields.take(names.password, chosen)) {
             (Some(company), Some(subdomain), Some(email), Some(password)) => {
-                Ok(Self { company, subdomain, email, password, plan: None })
+                Ok(Self { company, subdomain, email, password })
             }
             _ => Err(SignUpError::Invalid(fields.into_errors())),
         }

@@ -5,7 +5,7 @@
 //! name, or for two that read alike, come one after the other.
 
 use crate::{
-    Mail, NewJob, NewTenant, Registry, RegistryError, Result,
+    Mail, NewJob, NewTenant, Registry, RegistryError, Result, TenantPlan,
     connection::Transaction,
     names::{NameFor, name_check_in_txn, name_lock_in_txn},
 };
@@ -75,6 +75,8 @@ pub struct Terms {
     pub in_flight: Option<i64>,
     /// Whether a name is taken that reads like another's.
     pub look_alikes: bool,
+    /// The plan that it is given; without one it has the weight 1.
+    pub plan: Option<TenantPlan>,
 }
 
 /// By what the number of companies that wait to be confirmed is bounded.

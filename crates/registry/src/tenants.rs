@@ -67,7 +67,7 @@ pub struct NewTenant<'a> {
     pub servers: &'a [ServerId],
     /// The newest version of a spare's schema that whoever makes the tenant knows: none of a newer one will do.
     pub newest_spare: SchemaVersion,
-    /// Its plan; without one it has the weight 1.
+    /// Its plan.
     pub plan: Option<&'a TenantPlan>,
 }
 

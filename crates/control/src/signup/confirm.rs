@@ -80,8 +80,7 @@ impl Control {
             look_alikes: true,
             ..Terms::default()
         };
-        let checked =
-            Checked { company: pending.company, subdomain: pending.subdomain, email, password, plan: None };
+        let checked = Checked { company: pending.company, subdomain: pending.subdomain, email, password };
         let begun = self.begin(checked, &terms, Some(claim)).await;
         begun.map_err(|refused| match refused.outside(FieldNames::FORM) {
             // It was held for this link: who has it now pressed the button a moment before.
